@@ -1,0 +1,197 @@
+//! The typed stack: everything one directory of HCL asks for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fleetform_contract::{
+    Autoscale, Cloud, Health, JobSettings, Market, Needs, SecretEnv, Value, Vault,
+};
+
+use crate::diagnostic::{Diagnostic, Sources, Span};
+
+/// Everything one directory of HCL asks for, evaluated and typed.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// The directory's name: the stack's, in tags and titles.
+    pub name: String,
+    pub directory: PathBuf,
+    /// `-env`, where given.
+    pub environment: Option<String>,
+    pub sources: Sources,
+    pub variables: BTreeMap<String, Value>,
+    pub clouds: BTreeMap<String, Cloud>,
+    pub registries: BTreeMap<String, Registry>,
+    pub images: BTreeMap<String, Image>,
+    pub models: BTreeMap<String, Model>,
+    /// Services and jobs by instance name (a DNS label): `chat`, and `chat-eu` for the instance
+    /// `service.chat["eu"]` of a `for_each`.
+    pub workloads: BTreeMap<String, Workload>,
+    pub optimize: Optimize,
+    pub outputs: BTreeMap<String, Output>,
+    pub checks: BTreeMap<String, Check>,
+    pub state: StateSettings,
+    /// Where things were said, by dotted path: `service.chat`, `service.chat.resources.gpus`,
+    /// `cloud.aws.quota.0`, `optimize.budget`.
+    pub spans: BTreeMap<String, Span>,
+    /// Warnings found on the way.
+    pub warnings: Vec<Diagnostic>,
+    /// The texts of the secrets met while evaluating.
+    pub vault: Vault,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Registry {
+    pub clouds: Vec<String>,
+    pub immutable_tags: bool,
+    pub scan_on_push: bool,
+    pub keep_images: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// As pods pull it: `ghcr.io/acme/chat:1.4.2`.
+    pub source: String,
+    pub registry: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    pub weights: Option<Weights>,
+    /// Per replica, by GPU type.
+    pub throughput: BTreeMap<String, Throughput>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    pub source: String,
+    /// Binary gigabytes.
+    pub size_gib: f64,
+    pub sha256: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Throughput {
+    pub requests_per_second: f64,
+    pub latency_p95_ms: Option<f64>,
+}
+
+/// A `service` or a `job`, one instance of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// `service.chat`, `service.chat["eu"]`, `job.finetune`: as the user would write it.
+    pub reference: String,
+    /// The path of its block in [`Stack::spans`]: `service.chat`.
+    pub path: String,
+    pub job: Option<JobSettings>,
+    pub image: String,
+    pub model: Option<String>,
+    /// Replicas, or a job's nodes.
+    pub replicas: u32,
+    pub port: Option<u16>,
+    pub command: Vec<String>,
+    pub env: BTreeMap<String, Value>,
+    pub secret_env: Vec<SecretEnv>,
+    pub needs: Needs,
+    pub placement: PlacementRules,
+    pub autoscale: Option<Autoscale>,
+    pub health: Option<Health>,
+}
+
+/// Where a workload may run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacementRules {
+    /// Names; empty for any cloud of the stack.
+    pub clouds: Vec<String>,
+    /// Patterns with `*`; empty for any region.
+    pub regions: Vec<String>,
+    /// Never empty.
+    pub markets: Vec<Market>,
+    pub spot: Option<SpotRules>,
+    pub spread: Vec<Spread>,
+    /// `false`: all replicas at one site.
+    pub split: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpotRules {
+    /// Of the replicas, 0 to 1.
+    pub max_share: Option<f64>,
+    /// Replicas that stay on demand at least.
+    pub base_on_demand: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    pub over: SpreadOver,
+    pub min: Option<u32>,
+    /// Largest share of the replicas in one of them, 0 to 1.
+    pub max_share: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpreadOver {
+    Cloud,
+    Region,
+    Zone,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Optimize {
+    /// Dollars a month; infeasible above.
+    pub budget_month: Option<f64>,
+    pub move_penalty: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub value: Value,
+    pub sensitive: bool,
+    pub description: Option<String>,
+}
+
+/// A `check` block: its assertions as far as they are known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub assertions: Vec<Assertion>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assertion {
+    /// `None` where the condition is known only after apply.
+    pub holds: Option<bool>,
+    pub message: String,
+    pub span: Span,
+}
+
+/// Where the state is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StateSettings {
+    /// A directory; relative to the stack's.
+    Local { path: PathBuf },
+}
+
+impl Stack {
+    /// The span of a path, or of the nearest thing around it that has one.
+    pub fn span(&self, path: &str) -> Option<Span> {
+        let mut path = path;
+        loop {
+            if let Some(span) = self.spans.get(path) {
+                return Some(span.clone());
+            }
+            path = path.rsplit_once('.')?.0;
+        }
+    }
+}
+
+impl Default for PlacementRules {
+    fn default() -> PlacementRules {
+        PlacementRules {
+            clouds: Vec::new(),
+            regions: Vec::new(),
+            markets: vec![Market::OnDemand],
+            spot: None,
+            spread: Vec::new(),
+            split: true,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Fleetform plans AI infrastructure on several clouds.
+
+pub mod config;
+pub mod diagnostic;
+pub mod placement;
