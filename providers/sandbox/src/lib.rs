@@ -7,10 +7,12 @@
 //! Invariant: the same seed and the same requests in the same order give the same world, byte for
 //! byte.
 
+mod clusters;
 mod faults;
 mod host;
 mod world;
 
+pub use clusters::{NodePool, OBJECTS as KUBERNETES_OBJECTS};
 pub use faults::{Fault, FaultPlan};
 pub use host::{Api, Served, serve};
 pub use world::{Object, Table, World};
