@@ -3,7 +3,7 @@
 //! It walks resources through their lives: absent, created, created again under the same token,
 //! read, listed, updated, deleted, deleted again. Each step's promise is asserted with the address.
 
-use crate::{Objects, Owner, Record, Resource, Silent, Token, Value};
+use crate::{Objects, Owner, Ownership, Record, Resource, Schema, Silent, Token, Value};
 
 /// One resource and, where its type can be updated in place, what to update it to.
 pub struct Case {
@@ -90,11 +90,43 @@ pub async fn check(objects: &dyn Objects, owner: &Owner, cases: Vec<Case>) {
 /// Every attribute we set reads back as we set it.
 async fn expect_attributes(objects: &dyn Objects, record: &Record, desired: &Resource) {
     let address = &desired.address;
+    let schema = objects.schema(&address.kind).expect("the suite has asked for it before");
     let seen = objects.read(record.reference()).await.expect("reading works");
     let seen = seen.unwrap_or_else(|| panic!("{address} is not there after it was written"));
     assert_eq!(seen.id, record.id, "{address} changed its id");
     for (name, value) in desired.attributes.iter().filter(|(_, value)| !value.is_null()) {
-        assert_eq!(seen.attributes.get(name), Some(value), "{address}: `{name}` reads differently");
+        let found = seen.attributes.get(name);
+        assert!(
+            found.is_some_and(|found| agrees(schema, name, value, found)),
+            "{address}: `{name}` reads differently: {found:?} instead of {value:?}"
+        );
+    }
+}
+
+/// Whether `found` is what we set, but for what stands beside it in a nested block and is the
+/// cloud's by the schema (a cluster's `vpc_config.0.vpc_id`).
+fn agrees(schema: &Schema, path: &str, set: &Value, found: &Value) -> bool {
+    match (set, found) {
+        (Value::Map(set), Value::Map(found)) => {
+            let inside = |key: &str| format!("{path}.{key}");
+            set.iter().filter(|(_, value)| !value.is_null()).all(|(key, value)| {
+                found.get(key).is_some_and(|found| agrees(schema, &inside(key), value, found))
+            }) && found.iter().all(|(key, value)| {
+                let ownership = schema.ownership(&inside(key));
+                set.contains_key(key)
+                    || value.is_null()
+                    || schema.partial
+                    || matches!(ownership, Ownership::Computed | Ownership::ProviderDefault)
+            })
+        }
+        (Value::List(set), Value::List(found)) => {
+            let items = set.iter().zip(found).enumerate();
+            set.len() == found.len()
+                && items.into_iter().all(|(index, (set, found))| {
+                    agrees(schema, &format!("{path}.{index}"), set, found)
+                })
+        }
+        _ => set == found,
     }
 }
 
