@@ -1,0 +1,156 @@
+//! What a line of the log says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use fleetform_contract::{Address, Record, Resource, SecretKey, Value};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The version of the format that this crate writes. It reads this one and all before it.
+pub const FORMAT: u32 = 1;
+
+/// One thing that happened. On disk the variant is the only key: `{"begin": {…}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "an entry lives only until it is written or folded")]
+pub enum Entry {
+    /// The first entry, and only the first.
+    Genesis(Genesis),
+    /// A provider is about to be called. Durable before the call.
+    Begin {
+        /// Names the operation; unique in the log.
+        op: String,
+        address: Address,
+        action: Action,
+        /// What the provider gets to make the call idempotent.
+        token: String,
+        /// What is to exist afterwards; `None` for a deletion. Secrets inside are digests.
+        desired: Option<Resource>,
+        /// What existed before. A deletion that names it leaves alone what another operation has
+        /// recorded at the same address since (create before destroy).
+        previous: Option<Record>,
+    },
+    /// The call came back with success. `None`: the object is gone.
+    Done { op: String, record: Option<Record> },
+    /// The call came back without effect. A call that did not come back is no failure: it stays open.
+    Failed {
+        op: String,
+        /// [`fleetform_contract::Error::class`].
+        class: String,
+        message: String,
+    },
+    /// An object that existed already is ours from now on.
+    Adopted { record: Record },
+    /// The object goes on to exist and is no longer ours.
+    Forgotten { address: Address },
+    /// The object was found changed, and that was accepted.
+    Observed { record: Record },
+    /// The object was found gone, and that was accepted.
+    Vanished { address: Address },
+    /// The placement that the resources now follow, in the planner's own layout.
+    Placement { placement: serde_json::Value },
+    /// The outputs after an apply: all of them.
+    Outputs { outputs: BTreeMap<String, OutputValue> },
+}
+
+/// What makes this log this log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    pub format: u32,
+    /// The stack's name when the log began.
+    pub stack: String,
+    /// A UUID. Tags and tokens carry it.
+    pub lineage: String,
+    /// The key of the digests of secrets.
+    pub secret_key: KeyBytes,
+}
+
+/// 32 random bytes, in hexadecimal on disk and hidden in debug output.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyBytes(pub [u8; 32]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Create,
+    Update,
+    Delete,
+}
+
+/// An output as `output` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputValue {
+    pub value: Value,
+    pub sensitive: bool,
+}
+
+impl Genesis {
+    /// A new beginning with a random lineage and key.
+    pub fn random(stack: impl Into<String>) -> Genesis {
+        // Three version 4 UUIDs are 366 random bits from the system; the hash spreads them over 256.
+        let mut hash = Sha256::new();
+        for _ in 0..3 {
+            hash.update(uuid::Uuid::new_v4().as_bytes());
+        }
+        Genesis {
+            format: FORMAT,
+            stack: stack.into(),
+            lineage: uuid::Uuid::new_v4().to_string(),
+            secret_key: KeyBytes(hash.finalize().into()),
+        }
+    }
+
+    pub fn secret_key(&self) -> SecretKey {
+        SecretKey::new(self.secret_key.0)
+    }
+}
+
+impl Entry {
+    /// The operation that this entry begins or ends.
+    pub fn operation(&self) -> Option<&str> {
+        match self {
+            Entry::Begin { op, .. } | Entry::Done { op, .. } | Entry::Failed { op, .. } => Some(op),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Delete => "delete",
+        })
+    }
+}
+
+impl fmt::Debug for KeyBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyBytes(…)")
+    }
+}
+
+impl From<KeyBytes> for String {
+    fn from(key: KeyBytes) -> String {
+        crate::line::hexadecimal(&key.0)
+    }
+}
+
+impl TryFrom<String> for KeyBytes {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<KeyBytes, String> {
+        let wrong = || "a key is 64 hexadecimal digits".to_owned();
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(KeyBytes(bytes))
+    }
+}

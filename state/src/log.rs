@@ -1,0 +1,349 @@
+//! The log: reading it, and appending to it.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::line::{self, Head};
+use crate::state::Inconsistent;
+use crate::{
+    Batch, Entry, Error, FORMAT, Genesis, Kept, Line, MemoryStore, Put, Snapshot, State, Store,
+};
+
+/// A snapshot comes after at least so many entries, and at least as many bytes of log as the last
+/// snapshot had: so all snapshots together are no longer than a constant times the log.
+const ENTRIES_BETWEEN_SNAPSHOTS: u64 = 100;
+
+/// Who writes: the run's name, which every entry carries, and its clock.
+pub struct Writer {
+    /// Unique: a UUID, say. Two writers of one name could take each other's entries for their own.
+    pub run: String,
+    /// The time in RFC 3339.
+    pub clock: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// An open log: the fold of what it has read, and where the next entry goes.
+pub struct Log {
+    store: Arc<dyn Store>,
+    writer: Writer,
+    state: State,
+    head: Head,
+    /// The first entry of the batch that holds the last entry.
+    last_batch: u64,
+    /// Since the last snapshot.
+    entries_since: u64,
+    bytes_since: u64,
+    snapshot_bytes: u64,
+}
+
+/// What [`verify`] looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub entries: u64,
+    pub batches: u64,
+    /// The number of the last entry in the newest snapshot.
+    pub snapshot: Option<u64>,
+    pub lineage: Option<String>,
+}
+
+/// The layout of a snapshot. Its `hash` seals it as a line's does.
+#[derive(Serialize, Deserialize)]
+struct Image {
+    format: u32,
+    number: u64,
+    /// The hash of the entry with that number.
+    head: String,
+    /// The first entry of the batch that holds it.
+    batch: u64,
+    state: State,
+}
+
+impl Log {
+    /// Reads the newest snapshot and what came after it, and checks that each entry follows the one
+    /// before. Writes nothing: where there is no log yet, `genesis` opens the first batch appended.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        writer: Writer,
+        genesis: Genesis,
+    ) -> Result<Log, Error> {
+        let mut log = Log {
+            store,
+            writer,
+            state: State::new(genesis),
+            head: Head::start(),
+            last_batch: 0,
+            entries_since: 0,
+            bytes_since: 0,
+            snapshot_bytes: 0,
+        };
+        if let Some(snapshot) = read_snapshot(&*log.store).await? {
+            log.take_snapshot(&snapshot).await?;
+        }
+        log.refresh().await?;
+        Ok(log)
+    }
+
+    /// A log in memory with nothing in it.
+    pub async fn in_memory(stack: &str) -> Log {
+        let clock = Box::new(|| "1970-01-01T00:00:00Z".to_owned());
+        let writer = Writer { run: "memory".into(), clock };
+        let opened = Log::open(Arc::new(MemoryStore::default()), writer, Genesis::random(stack));
+        opened.await.expect("memory does not fail")
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Whether anything was ever written.
+    pub fn has_begun(&self) -> bool {
+        self.head.number > 0
+    }
+
+    /// Reads what others have appended.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        self.read_new(None).await.map(|_| ())
+    }
+
+    /// Appends the entries as one batch, behind what others have appended meanwhile: all of them or
+    /// none. Gives their numbers. They are durable when this returns.
+    pub async fn append(&mut self, entries: Vec<Entry>) -> Result<Range<u64>, Error> {
+        if entries.is_empty() {
+            return Ok(self.head.number + 1..self.head.number + 1);
+        }
+        let time = (self.writer.clock)();
+        loop {
+            let opening = (!self.has_begun()).then(|| Entry::Genesis(self.state.genesis.clone()));
+            let opens = opening.is_some();
+            let batch: Vec<Entry> = opening.into_iter().chain(entries.iter().cloned()).collect();
+            self.state.admits(&batch).map_err(Error::Refused)?;
+            let (bytes, head) = line::encode(&self.head, &time, &self.writer.run, &batch);
+            let first = self.head.number + 1;
+            let put = self.store.put_if_absent(Batch { first, bytes: bytes.clone() }).await;
+            let place = || self.store.place(Kept::Batch(first));
+            let put = put.map_err(|source| store_error("writing", &place(), source))?;
+            let ours = match put {
+                Put::Kept => {
+                    self.advance(&batch, head, first, bytes.len())?;
+                    true
+                }
+                // Also the way in which our own write comes back whose answer was lost.
+                Put::Taken => self.read_new(Some(&bytes)).await?,
+            };
+            if ours {
+                self.snapshot_if_due().await;
+                let start = first + u64::from(opens);
+                return Ok(start..first + batch.len() as u64);
+            }
+            if opens {
+                // What the caller wants to write was derived from another lineage.
+                return Err(Error::Begun { lineage: self.state.genesis.lineage.clone() });
+            }
+        }
+    }
+
+    /// Folds a batch that is kept.
+    fn advance(
+        &mut self,
+        entries: &[Entry],
+        head: Head,
+        first: u64,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        for entry in entries {
+            let number = self.state.serial + 1;
+            self.state.fold(entry).map_err(|what| match what {
+                Inconsistent::Format { .. } => Error::Version {
+                    place: self.store.place(Kept::Batch(first)),
+                    what: what.to_string(),
+                },
+                what => Error::Inconsistent { entry: number, what },
+            })?;
+        }
+        self.head = head;
+        self.last_batch = first;
+        self.entries_since += entries.len() as u64;
+        self.bytes_since += bytes as u64;
+        Ok(())
+    }
+
+    /// Reads and folds new batches. Tells whether the first of them has just these bytes.
+    async fn read_new(&mut self, awaited: Option<&[u8]>) -> Result<bool, Error> {
+        let batches = read_from(&*self.store, self.head.number + 1).await?;
+        if awaited.is_some() && batches.is_empty() {
+            // A store that says "taken" and shows nothing would keep us here for ever.
+            let place = self.store.place(Kept::Batch(self.head.number + 1));
+            return Err(Error::Missing { place, entry: self.head.number + 1 });
+        }
+        let ours = batches.first().is_some_and(|batch| awaited == Some(&batch.bytes[..]));
+        for batch in batches {
+            let (lines, head) = decode(&*self.store, &self.head, &batch)?;
+            let entries: Vec<Entry> = lines.into_iter().map(|line| line.entry).collect();
+            self.advance(&entries, head, batch.first, batch.bytes.len())?;
+        }
+        Ok(ours)
+    }
+
+    /// Starts from a snapshot, once the log is seen to hold the entry that it ends with.
+    async fn take_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        let image = read_image(&*self.store, snapshot)?;
+        let place = self.store.place(Kept::Batch(image.batch));
+        let batch = read_from(&*self.store, image.batch).await?.into_iter().next();
+        let batch = batch.filter(|batch| batch.first == image.batch);
+        let batch = batch.ok_or(Error::Missing { place: place.clone(), entry: image.number })?;
+        let mut hashes = batch.bytes.split(|byte| *byte == b'\n').map(line::unseal);
+        let index = (image.number - image.batch) as usize;
+        let is_there = hashes.nth(index).flatten() == Some(image.head.as_str());
+        if !is_there {
+            return Err(Error::Damaged {
+                place,
+                entry: Some(image.number),
+                what: format!(
+                    "its entry {} is not the one that the snapshot {} ends with",
+                    image.number,
+                    self.store.place(Kept::Snapshot(snapshot.number))
+                ),
+            });
+        }
+        self.head = Head { number: image.number, hash: image.head };
+        self.state = image.state;
+        self.last_batch = image.batch;
+        self.snapshot_bytes = snapshot.bytes.len() as u64;
+        Ok(())
+    }
+
+    async fn snapshot_if_due(&mut self) {
+        let is_due = self.entries_since >= ENTRIES_BETWEEN_SNAPSHOTS
+            && self.bytes_since >= self.snapshot_bytes;
+        if !is_due {
+            return;
+        }
+        let image = Image {
+            format: FORMAT,
+            number: self.head.number,
+            head: self.head.hash.clone(),
+            batch: self.last_batch,
+            state: self.state.clone(),
+        };
+        let (bytes, _) = line::seal(serde_json::to_vec(&image).expect("states serialize"));
+        let length = bytes.len() as u64;
+        // A snapshot only saves time. Where it cannot be kept the entries still are; the next append
+        // tries again.
+        if self.store.put_snapshot(Snapshot { number: image.number, bytes }).await.is_ok() {
+            (self.entries_since, self.bytes_since, self.snapshot_bytes) = (0, 0, length);
+        }
+    }
+}
+
+/// Every line of the log, in order, each checked against the one before it.
+pub async fn history(store: &dyn Store) -> Result<Vec<Line>, Error> {
+    let mut head = Head::start();
+    let mut history = Vec::new();
+    for batch in read_from(store, 1).await? {
+        let (lines, next) = decode(store, &head, &batch)?;
+        history.extend(lines);
+        head = next;
+    }
+    Ok(history)
+}
+
+/// Reads everything from the first entry on and checks it: every hash, the order, that the entries
+/// make sense, and that they fold into what the newest snapshot holds.
+pub async fn verify(store: &dyn Store) -> Result<Report, Error> {
+    let snapshot = read_snapshot(store).await?;
+    let image = snapshot.as_ref().map(|snapshot| read_image(store, snapshot)).transpose()?;
+    let mut state: Option<State> = None;
+    let mut head = Head::start();
+    let batches = read_from(store, 1).await?;
+    let count = batches.len() as u64;
+    let mut matched = image.is_none();
+    for batch in batches {
+        let (lines, next) = decode(store, &head, &batch)?;
+        for line in lines {
+            let inconsistent = |what| Error::Inconsistent { entry: line.number, what };
+            if state.is_none() {
+                let Entry::Genesis(genesis) = &line.entry else {
+                    return Err(inconsistent(Inconsistent::Genesis));
+                };
+                state = Some(State::new(genesis.clone()));
+            }
+            let state = state.as_mut().expect("set above");
+            state.fold(&line.entry).map_err(inconsistent)?;
+            if let Some(image) = image.as_ref().filter(|image| image.number == line.number) {
+                if image.head != line.hash || image.state != *state {
+                    let place = store.place(Kept::Snapshot(image.number));
+                    let what = Inconsistent::Snapshot.to_string();
+                    return Err(Error::Damaged { place, entry: None, what });
+                }
+                matched = true;
+            }
+        }
+        head = next;
+    }
+    if !matched {
+        let place = store.place(Kept::Batch(head.number + 1));
+        return Err(Error::Missing { place, entry: head.number + 1 });
+    }
+    Ok(Report {
+        entries: head.number,
+        batches: count,
+        snapshot: snapshot.map(|snapshot| snapshot.number),
+        lineage: state.map(|state| state.genesis.lineage),
+    })
+}
+
+fn decode(store: &dyn Store, head: &Head, batch: &Batch) -> Result<(Vec<Line>, Head), Error> {
+    let place = store.place(Kept::Batch(batch.first));
+    if batch.first > head.number + 1 {
+        let place = store.place(Kept::Batch(head.number + 1));
+        return Err(Error::Missing { place, entry: head.number + 1 });
+    }
+    line::decode(head, &batch.bytes, &place)
+}
+
+fn read_image(store: &dyn Store, snapshot: &Snapshot) -> Result<Image, Error> {
+    let place = || store.place(Kept::Snapshot(snapshot.number));
+    let damaged = |what: &str| Error::Damaged { place: place(), entry: None, what: what.into() };
+    if line::unseal(&snapshot.bytes).is_none() {
+        return Err(damaged("the snapshot does not match its own hash"));
+    }
+    let version = |what: String| Error::Version { place: place(), what };
+    let image: Image =
+        serde_json::from_slice(&snapshot.bytes).map_err(|error| version(error.to_string()))?;
+    if image.format > FORMAT {
+        return Err(version(Inconsistent::Format { found: image.format }.to_string()));
+    }
+    let is_consistent = image.number == snapshot.number
+        && image.state.serial == image.number
+        && (1..=image.number).contains(&image.batch);
+    if !is_consistent {
+        return Err(damaged(&format!("it is the snapshot of entry {}", image.number)));
+    }
+    Ok(image)
+}
+
+async fn read_snapshot(store: &dyn Store) -> Result<Option<Snapshot>, Error> {
+    let read = store.read_snapshot().await;
+    read.map_err(|source| store_error("reading the newest snapshot near", &place_of(store), source))
+}
+
+async fn read_from(store: &dyn Store, number: u64) -> Result<Vec<Batch>, Error> {
+    let read = store.read_from(number).await;
+    read.map_err(|source| {
+        store_error("reading the log from", &store.place(Kept::Batch(number)), source)
+    })
+}
+
+fn place_of(store: &dyn Store) -> String {
+    store.place(Kept::Snapshot(0))
+}
+
+fn store_error(doing: &str, place: &str, source: io::Error) -> Error {
+    Error::Store { doing: format!("{doing} {place}"), source: Arc::new(source) }
+}

@@ -1,0 +1,57 @@
+//! Where a log is kept: four operations, so that a store is small to write.
+
+use std::io;
+
+use async_trait::async_trait;
+
+/// Keeps batches of lines and snapshots. It never looks inside.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The newest snapshot.
+    async fn read_snapshot(&self) -> io::Result<Option<Snapshot>>;
+
+    /// Keeps a snapshot. Older ones may be dropped.
+    async fn put_snapshot(&self, snapshot: Snapshot) -> io::Result<()>;
+
+    /// Every batch whose first entry has this number or a greater one, in order.
+    async fn read_from(&self, number: u64) -> io::Result<Vec<Batch>>;
+
+    /// Keeps a batch, unless there is one with the same first entry. A batch that this has kept is
+    /// durable, and is seen by every later read, whole.
+    async fn put_if_absent(&self, batch: Batch) -> io::Result<Put>;
+
+    /// What the user calls the place of something kept: a path, a URL.
+    fn place(&self, kept: Kept) -> String;
+}
+
+/// Lines that were written together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The number of the first entry.
+    pub first: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// The fold up to an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The number of the last entry in it.
+    pub number: u64,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    Kept,
+    /// Another batch has that number already.
+    Taken,
+}
+
+/// Something that a store keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The batch with this first entry.
+    Batch(u64),
+    /// The snapshot up to this entry.
+    Snapshot(u64),
+}
