@@ -4,15 +4,22 @@
 //! gives it an atomic object table, a seeded clock that moves with requests instead of with time, and
 //! persistence. The host serves the routers and puts the fault plan in front of them.
 //!
-//! Invariant: the same seed and the same requests in the same order give the same world, byte for
-//! byte.
+//! Invariants:
+//! - The same seed and the same requests in the same order give the same world, byte for byte.
+//! - What a step changed is kept before its answer leaves the process; a process that is killed
+//!   loses no step that somebody has seen.
 
 mod clusters;
+mod disk;
 mod faults;
 mod host;
+mod presence;
+mod requests;
 mod world;
 
 pub use clusters::{NodePool, OBJECTS as KUBERNETES_OBJECTS};
 pub use faults::{Fault, FaultPlan};
-pub use host::{Api, Served, serve};
+pub use host::{Api, BODY_LIMIT_BYTES, Served, serve};
+pub use presence::discover;
+pub use requests::Request;
 pub use world::{Object, Table, World};

@@ -1,10 +1,14 @@
 //! The object table and its clock.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
+
+use crate::disk::Disk;
+use crate::presence::Presence;
 
 /// An object of some cloud, as its emulator keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,36 +20,99 @@ pub struct Object {
 }
 
 /// Every object by collection (`aws/eks/clusters`) and key (`us-east-1/main`), and the clock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Table {
-    tick: u64,
-    seed: u64,
-    collections: BTreeMap<String, BTreeMap<String, Object>>,
+    pub(crate) tick: u64,
+    pub(crate) seed: u64,
+    pub(crate) collections: BTreeMap<String, BTreeMap<String, Object>>,
+    /// What the objects that the current step touched were before it, where the world is kept.
+    #[serde(skip)]
+    pub(crate) before: Option<BTreeMap<(String, String), Option<Object>>>,
 }
 
 /// The shared world. Clones are the same world.
 #[derive(Clone)]
 pub struct World {
-    table: Arc<Mutex<Table>>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    table: Table,
+    disk: Option<Disk>,
+    presence: Option<Presence>,
+    /// Why the world can no longer be kept, once that is so.
+    failure: Option<String>,
 }
 
 impl World {
     /// A world in memory, gone with the process.
     pub fn in_memory(seed: u64) -> World {
-        World { table: Arc::new(Mutex::new(Table { seed, ..Table::default() })) }
+        World::of(Table { seed, ..Table::default() }, None, None)
     }
 
-    /// The world kept in a directory, made there with this seed where there is none.
-    pub fn open(_directory: &Path, seed: u64) -> std::io::Result<World> {
-        Ok(World::in_memory(seed))
+    /// The world kept in a directory, made there with this seed where there is none (a world that
+    /// exists keeps its own).
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where another process has it open; [`io::ErrorKind::InvalidData`]
+    /// where what is kept there cannot be read. A line that a killed process did not finish is
+    /// no error: its step has not happened.
+    pub fn open(directory: &Path, seed: u64) -> io::Result<World> {
+        std::fs::create_dir_all(directory)?;
+        let presence = Presence::claim(directory)?;
+        let (mut table, disk) = Disk::open(directory, seed)?;
+        table.before = Some(BTreeMap::new());
+        Ok(World::of(table, Some(disk), Some(presence)))
+    }
+
+    fn of(table: Table, disk: Option<Disk>, presence: Option<Presence>) -> World {
+        let inner = Inner { table, disk, presence, failure: None };
+        World { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Runs one atomic step: nothing else sees the table meanwhile. The clock moves by one tick.
-    /// What the step changed is kept on disk before this returns.
+    /// What the step changed is kept on disk before this returns: it survives the end of the
+    /// process, whatever ends it. Where it cannot be kept, [`World::failure`] says why, and the host
+    /// answers nothing but that from then on.
     pub fn step<T>(&self, action: impl FnOnce(&mut Table) -> T) -> T {
-        let mut table = self.table.lock().expect("no step panics");
-        table.tick += 1;
-        action(&mut table)
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        inner.table.tick += 1;
+        let result = action(&mut inner.table);
+        let changes = inner.table.take_changes();
+        // After a failed write the journal may end in half a line: nothing may follow it.
+        if let Some(disk) = inner.disk.as_mut().filter(|_| inner.failure.is_none())
+            && let Err(error) = disk.keep(&inner.table, &changes)
+        {
+            inner.failure = Some(format!("the sandbox cannot be kept: {error}"));
+        }
+        result
+    }
+
+    /// The seed that the world was made with.
+    pub fn seed(&self) -> u64 {
+        self.lock().table.seed
+    }
+
+    /// Why the world can no longer be kept on its disk, once that is so.
+    pub fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    /// Every collection that has objects, with their number. The clock does not move.
+    pub fn census(&self) -> BTreeMap<String, usize> {
+        let inner = self.lock();
+        inner.table.census().into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    /// Tells other processes where this world is served ([`crate::discover`] finds it), until it is
+    /// closed. A world in memory tells nobody.
+    pub fn announce(&self, urls: &BTreeMap<&'static str, String>) -> io::Result<()> {
+        self.lock().presence.as_mut().map_or(Ok(()), |presence| presence.announce(urls))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no step panics")
     }
 }
 
@@ -75,14 +142,18 @@ impl Table {
     }
 
     pub fn get_mut(&mut self, collection: &str, key: &str) -> Option<&mut Object> {
+        self.remember(collection, key);
         self.collections.get_mut(collection)?.get_mut(key)
     }
 
     pub fn put(&mut self, collection: &str, key: impl Into<String>, object: Object) {
-        self.collections.entry(collection.to_owned()).or_default().insert(key.into(), object);
+        let key = key.into();
+        self.remember(collection, &key);
+        self.collections.entry(collection.to_owned()).or_default().insert(key, object);
     }
 
     pub fn remove(&mut self, collection: &str, key: &str) -> Option<Object> {
+        self.remember(collection, key);
         self.collections.get_mut(collection)?.remove(key)
     }
 
@@ -104,5 +175,96 @@ impl Table {
     pub fn census(&self) -> BTreeMap<&str, usize> {
         let counts = self.collections.iter().map(|(name, objects)| (name.as_str(), objects.len()));
         counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Notes what an object is before the current step touches it for the first time.
+    fn remember(&mut self, collection: &str, key: &str) {
+        let Some(before) = &mut self.before else { return };
+        before.entry((collection.to_owned(), key.to_owned())).or_insert_with(|| {
+            self.collections.get(collection).and_then(|objects| objects.get(key)).cloned()
+        });
+    }
+
+    /// The collections and keys of the objects that are not what they were before the step.
+    fn take_changes(&mut self) -> Vec<(String, String)> {
+        let Some(before) = self.before.as_mut().map(std::mem::take) else { return Vec::new() };
+        let differs = |(key, before): ((String, String), Option<Object>)| {
+            (self.get(&key.0, &key.1) != before.as_ref()).then_some(key)
+        };
+        before.into_iter().filter_map(differs).collect()
+    }
+}
+
+impl PartialEq for Table {
+    fn eq(&self, other: &Table) -> bool {
+        (self.tick, self.seed) == (other.tick, other.seed) && self.collections == other.collections
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(number: u64) -> Object {
+        Object { body: serde_json::json!({ "number": number }), settles_at: number }
+    }
+
+    #[test]
+    fn lists_keep_to_their_prefix_and_order() {
+        let world = World::in_memory(1);
+        world.step(|table| {
+            for key in ["b/2", "a/1", "b/1", "c/1", "b"] {
+                table.put("things", key, object(1));
+            }
+            let keys =
+                |prefix| table.list("things", prefix).map(|(key, _)| key).collect::<Vec<_>>();
+            assert_eq!(keys("b/"), ["b/1", "b/2"]);
+            assert_eq!(keys(""), ["a/1", "b", "b/1", "b/2", "c/1"]);
+            assert_eq!(keys("x"), [""; 0]);
+            assert_eq!(table.list("nothing", "").count(), 0);
+        });
+        assert_eq!(world.census(), BTreeMap::from([("things".to_owned(), 5)]));
+        world.step(|table| {
+            for key in ["b/2", "a/1", "b/1", "c/1", "b"] {
+                assert_eq!(table.remove("things", key), Some(object(1)));
+            }
+            assert_eq!(table.remove("things", "b"), None);
+        });
+        assert_eq!(world.census(), BTreeMap::new());
+    }
+
+    #[test]
+    fn the_clock_moves_with_steps_and_durations_come_from_the_seed() {
+        let world = World::in_memory(7);
+        assert_eq!(world.step(|table| (table.tick(), table.now_unix())), (1, 1_767_225_601));
+        assert_eq!(world.step(|table| table.tick()), 2);
+        world.census();
+        assert_eq!(world.step(|table| table.tick()), 3);
+        let durations = |world: &World| {
+            world.step(|table| {
+                (0..50).map(|n| table.duration(&format!("k{n}"), 2, 6)).collect::<Vec<_>>()
+            })
+        };
+        let seen = durations(&world);
+        assert!(seen.iter().all(|ticks| (2..=6).contains(ticks)), "{seen:?}");
+        assert_eq!(seen, durations(&World::in_memory(7)));
+        assert_ne!(seen, durations(&World::in_memory(8)));
+    }
+
+    #[test]
+    fn a_step_changes_only_what_it_leaves_different() {
+        let mut table = Table { before: Some(BTreeMap::new()), ..Table::default() };
+        table.put("things", "kept", object(1));
+        table.put("things", "passing", object(1));
+        table.remove("things", "passing");
+        let key = |key: &str| ("things".to_owned(), key.to_owned());
+        assert_eq!(table.take_changes(), [key("kept")]);
+        table.get_mut("things", "kept").expect("it is there").settles_at = 1;
+        assert_eq!(table.get_mut("things", "missing"), None);
+        assert_eq!(table.take_changes(), []);
+        table.get_mut("things", "kept").expect("it is there").settles_at = 2;
+        assert_eq!(table.take_changes(), [key("kept")]);
+        table.remove("things", "kept");
+        assert_eq!(table.take_changes(), [key("kept")]);
     }
 }
