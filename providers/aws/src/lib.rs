@@ -1,1 +1,302 @@
+//! Amazon Web Services: EKS clusters and node groups, ECR repositories, IAM roles.
+//!
+//! Read in this order: [`catalog`] says what can be rented, [`resources`] what must exist, [`schema`]
+//! what its attributes mean; one file an API family (`clusters`, `node_pools`, `registries`, `roles`)
+//! makes it so through `transport`, the one seam to AWS. [`emulator`] is the other side of that seam.
+//!
+//! Quotas are those that the stack declares: AWS's own (Service Quotas) are not asked.
 
+pub mod catalog;
+pub mod resources;
+mod schema;
+
+mod attributes;
+mod clusters;
+mod node_pools;
+mod registries;
+mod roles;
+
+mod errors;
+mod text;
+mod transport;
+mod xml;
+
+pub mod emulator;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fleetform_contract::{
+    Address, Attributes, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress,
+    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Token,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+pub use schema::schema;
+use schema::{CLUSTER, LIFECYCLE_POLICY, NODE_GROUP, REPOSITORY, ROLE, ROLE_POLICY_ATTACHMENT};
+use transport::{Clients, Operation, Transport};
+
+/// Dollars an hour for a control plane whose version is in standard support.
+const CONTROL_PLANE_PRICE_HOUR: f64 = 0.10;
+/// Regions that are listed at the same time.
+const WIDTH: usize = 8;
+
+/// The provider of a cloud of kind `aws`. No I/O: the first call connects.
+pub fn provider(cloud: &Cloud) -> Result<Box<dyn Provider>> {
+    let known = catalog::regions();
+    if let Some(region) = cloud.regions.iter().find(|region| !known.contains(region.as_str())) {
+        let names: Vec<&str> = known.iter().copied().collect();
+        return Err(Error::rejected(format!(
+            "cloud `{}`: `{region}` is no region that Fleetform has AWS prices for; it knows {}",
+            cloud.name,
+            names.join(", ")
+        )));
+    }
+    if !cloud.cluster.subnet_ids.is_empty() && cloud.regions.len() != 1 {
+        return Err(Error::rejected(format!(
+            "cloud `{}`: subnets belong to one region, so a cloud with `cluster.subnet_ids` names \
+             exactly one in `regions`; use one cloud for each region",
+            cloud.name
+        )));
+    }
+    Ok(Box::new(Aws { transport: Transport::new(cloud.clone()), cloud: cloud.clone() }))
+}
+
+/// The same cloud, pointed at the emulator. Roles and subnets that the stack names exist in the real
+/// account only, so the sandbox makes and finds its own.
+pub fn sandboxed(mut cloud: Cloud, urls: &BTreeMap<&'static str, String>) -> Cloud {
+    if let Some(url) = urls.get("aws") {
+        for service in ["eks", "ecr", "iam", "ec2", "sts"] {
+            cloud.endpoints.insert(service.to_owned(), url.clone());
+        }
+    }
+    if let Some(url) = urls.get("kubernetes") {
+        cloud.endpoints.insert("kubernetes".to_owned(), url.clone());
+    }
+    cloud.account.insert("credentials".to_owned(), "sandbox".to_owned());
+    cloud.cluster.cluster_role_arn = None;
+    cloud.cluster.node_role_arn = None;
+    cloud.cluster.subnet_ids.clear();
+    cloud.pace = Pace { poll: Duration::from_millis(2), ..cloud.pace };
+    cloud
+}
+
+struct Aws {
+    cloud: Cloud,
+    transport: Transport,
+}
+
+impl Aws {
+    /// The clients of the region that an object is in: as recorded or desired, else as its id says.
+    async fn clients(&self, attributes: &Attributes, id: Option<&str>) -> Result<Arc<Clients>> {
+        let from_id = || id?.strip_prefix("arn:")?.split(':').nth(2);
+        let region = attributes::text(attributes, "region")
+            .or_else(|| from_id().filter(|region| !region.is_empty()))
+            .unwrap_or_else(|| self.home());
+        self.transport.region(region).await
+    }
+
+    /// The region from which what has no region (IAM) is called.
+    fn home(&self) -> &str {
+        self.cloud.regions.first().map_or("us-east-1", String::as_str)
+    }
+
+    fn operation<'a>(
+        &self,
+        clients: &'a Clients,
+        token: &'a Token,
+        progress: &'a dyn Progress,
+    ) -> Operation<'a> {
+        Operation { clients, pace: self.cloud.pace, token, progress }
+    }
+
+    async fn list_region(&self, owner: &Owner, region: &str) -> Result<Vec<(Address, Remote)>> {
+        let clients = self.transport.region(region).await?;
+        let mut found = Vec::new();
+        for cluster in clusters::list(&clients).await? {
+            let Some(address) = clusters::address_of(&cluster, owner) else { continue };
+            for group in node_pools::list(&clients, cluster.name().unwrap_or_default()).await? {
+                if let Some(address) = node_pools::address_of(&group, owner) {
+                    found.push((address, node_pools::remote(region, &group)));
+                }
+            }
+            found.push((address, clusters::remote(region, &cluster)));
+        }
+        found.extend(registries::list(&clients, owner).await?);
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Objects for Aws {
+    fn schema(&self, kind: &str) -> Option<&'static Schema> {
+        schema(kind)
+    }
+
+    async fn read(&self, reference: Reference<'_>) -> Result<Option<Remote>> {
+        let Reference { address, id, attributes } = reference;
+        let clients = self.clients(attributes, id).await?;
+        match address.kind.as_str() {
+            CLUSTER => clusters::read(&clients, &clusters::name_in(attributes, id)?).await,
+            NODE_GROUP => node_pools::read(&clients, &node_pools::Names::of(attributes, id)?).await,
+            REPOSITORY => {
+                registries::read(&clients, &registries::name_in(attributes, "name", id)?).await
+            }
+            LIFECYCLE_POLICY => {
+                let name = registries::name_in(attributes, "repository", id)?;
+                registries::read_policy(&clients, &name).await
+            }
+            ROLE => roles::read(&clients.query, &roles::name_in(attributes, id)?).await,
+            ROLE_POLICY_ATTACHMENT => {
+                let names = roles::Attachment::of(attributes, id)?;
+                roles::read_attachment(&clients.query, &names).await
+            }
+            _ => Err(foreign(address)),
+        }
+    }
+
+    async fn create(
+        &self,
+        desired: &Resource,
+        token: &Token,
+        progress: &dyn Progress,
+    ) -> Result<Remote> {
+        let clients = self.clients(&desired.attributes, None).await?;
+        let operation = self.operation(&clients, token, progress);
+        match desired.address.kind.as_str() {
+            CLUSTER => clusters::create(&operation, desired).await,
+            NODE_GROUP => node_pools::create(&operation, desired).await,
+            REPOSITORY => registries::create(&operation, desired).await,
+            LIFECYCLE_POLICY => registries::put_policy(&clients, desired).await,
+            ROLE => roles::create(&clients.query, desired).await,
+            ROLE_POLICY_ATTACHMENT => {
+                let names = roles::Attachment::of(&desired.attributes, None)?;
+                roles::create_attachment(&clients.query, &names).await
+            }
+            _ => Err(foreign(&desired.address)),
+        }
+    }
+
+    async fn update(
+        &self,
+        _record: &Record,
+        desired: &Resource,
+        token: &Token,
+        progress: &dyn Progress,
+    ) -> Result<Remote> {
+        // What differs is found against the object itself: the record may be older, and an update
+        // that was cut off goes on where it stopped.
+        let clients = self.clients(&desired.attributes, None).await?;
+        let operation = self.operation(&clients, token, progress);
+        match desired.address.kind.as_str() {
+            CLUSTER => clusters::update(&operation, desired).await,
+            NODE_GROUP => node_pools::update(&operation, desired).await,
+            REPOSITORY => registries::update(&operation, desired).await,
+            LIFECYCLE_POLICY => registries::put_policy(&clients, desired).await,
+            ROLE => roles::update(&clients.query, desired).await,
+            ROLE_POLICY_ATTACHMENT => {
+                let names = roles::Attachment::of(&desired.attributes, None)?;
+                roles::create_attachment(&clients.query, &names).await
+            }
+            _ => Err(foreign(&desired.address)),
+        }
+    }
+
+    async fn delete(&self, record: &Record, token: &Token, progress: &dyn Progress) -> Result<()> {
+        let (attributes, id) = (&record.attributes, Some(record.id.as_str()));
+        let clients = self.clients(attributes, id).await?;
+        let operation = self.operation(&clients, token, progress);
+        match record.address.kind.as_str() {
+            CLUSTER => clusters::delete(&operation, &clusters::name_in(attributes, id)?).await,
+            NODE_GROUP => {
+                node_pools::delete(&operation, &node_pools::Names::of(attributes, id)?).await
+            }
+            REPOSITORY => {
+                registries::delete(&clients, &registries::name_in(attributes, "name", id)?).await
+            }
+            LIFECYCLE_POLICY => {
+                let name = registries::name_in(attributes, "repository", id)?;
+                registries::delete_policy(&clients, &name).await
+            }
+            ROLE => roles::delete(&clients.query, &roles::name_in(attributes, id)?).await,
+            ROLE_POLICY_ATTACHMENT => {
+                let names = roles::Attachment::of(attributes, id)?;
+                roles::delete_attachment(&clients.query, &names).await
+            }
+            _ => Err(foreign(&record.address)),
+        }
+    }
+
+    /// Regions are those of the cloud. A cloud that names none may use any, so all are asked; one
+    /// that the account has not opted into has nothing of ours and is passed over.
+    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+        let home = self.transport.region(self.home()).await?;
+        let mut found = roles::list(&home.query, owner).await?;
+        let every = self.cloud.regions.is_empty();
+        let named = self.cloud.regions.iter().map(String::as_str);
+        let regions: Vec<&str> =
+            if every { catalog::regions().iter().copied().collect() } else { named.collect() };
+        let looks = regions.into_iter().map(|region| async move {
+            match self.list_region(owner, region).await {
+                Err(Error::Denied { message, .. }) if every && is_closed_region(&message) => {
+                    Ok(Vec::new())
+                }
+                answer => answer,
+            }
+        });
+        let looks: Vec<_> = looks.collect();
+        let listed: Vec<Vec<_>> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
+        found.extend(listed.into_iter().flatten());
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Provider for Aws {
+    fn offerings(&self) -> Vec<Offering> {
+        catalog::offerings(&self.cloud)
+    }
+
+    fn control_plane_price_hour(&self) -> f64 {
+        CONTROL_PLANE_PRICE_HOUR
+    }
+
+    fn resources(&self, sites: &[Site], registries: &[Registry], owner: &Owner) -> Vec<Resource> {
+        resources::resources(&self.cloud, sites, registries, owner)
+    }
+
+    fn cluster_address(&self, region: &str) -> Option<Address> {
+        Some(resources::cluster_address(&self.cloud, region))
+    }
+
+    async fn quotas(&self) -> Result<Vec<Quota>> {
+        Ok(self.cloud.quotas.clone())
+    }
+
+    async fn cluster_access(&self, region: &str, cluster: Option<&Record>) -> Result<KubeAccess> {
+        let record = cluster.ok_or_else(|| {
+            Error::rejected(format!(
+                "no cluster of cloud `{}` is known in {region}",
+                self.cloud.name
+            ))
+        })?;
+        let clients = self.transport.region(region).await?;
+        let name = clusters::name_in(&record.attributes, Some(&record.id))?;
+        let base = self.cloud.endpoints.get("kubernetes").map(String::as_str);
+        clusters::access(&clients, &name, base).await
+    }
+}
+
+fn foreign(address: &Address) -> Error {
+    Error::rejected(format!("{address} is no type that the AWS provider makes"))
+}
+
+/// What AWS says in a region that the account has not opted into.
+fn is_closed_region(message: &str) -> bool {
+    ["UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "OptInRequired"]
+        .iter()
+        .any(|code| message.starts_with(code))
+}
