@@ -36,6 +36,11 @@ impl Table {
         self.get(CLUSTERS, key)?.body["version"].as_str()
     }
 
+    /// The keys of all clusters, in order.
+    pub fn clusters(&self) -> Vec<&str> {
+        self.list(CLUSTERS, "").map(|(key, _)| key).collect()
+    }
+
     /// Ends the API server of a cluster, with everything in it.
     pub fn close_cluster(&mut self, key: &str) {
         self.remove(CLUSTERS, key);

@@ -1,7 +1,8 @@
 //! Serves the emulators on loopback, with the fault plan in front of them.
 //!
 //! Every API also answers `GET /_sandbox/census` (objects by collection) and `GET /_sandbox/requests`
-//! (what it was asked lately); these two meet no faults and are not counted.
+//! (what it was asked lately). Paths under `/_sandbox/` meet no faults and are not counted; what the host
+//! itself does not know there it asks the API's router for.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -139,7 +140,9 @@ async fn accept(listener: TcpListener, front: Arc<Front>, mut stopped: watch::Re
         }
     }
     let finish = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(GRACE, finish).await;
+    if tokio::time::timeout(GRACE, finish).await.is_err() {
+        connections.shutdown().await;
+    }
 }
 
 async fn converse(stream: TcpStream, front: Arc<Front>, mut stopped: watch::Receiver<bool>) {
@@ -171,7 +174,15 @@ async fn wait(stopped: &mut watch::Receiver<bool>) {
 impl Front {
     async fn answer(&self, request: http::Request<Incoming>) -> Result<Response, AnswerLost> {
         if let Some(own) = request.uri().path().strip_prefix("/_sandbox/") {
-            return Ok(self.answer_own(own));
+            return Ok(match own {
+                "census" => axum::Json(self.world.census()).into_response(),
+                "requests" => {
+                    let mut requests = self.requests.last();
+                    requests.retain(|request| request.api == self.api.name);
+                    axum::Json(requests).into_response()
+                }
+                _ => self.call(request.map(Body::new)).await,
+            });
         }
         let name = self.api.name;
         let number = self.requests.number(name);
@@ -211,18 +222,6 @@ impl Front {
         let Ok(response) = response;
         // Nobody may be told of an effect that the disk does not know.
         self.world.failure().map_or(response, broken)
-    }
-
-    fn answer_own(&self, path: &str) -> Response {
-        match path {
-            "census" => axum::Json(self.world.census()).into_response(),
-            "requests" => {
-                let mut requests = self.requests.last();
-                requests.retain(|request| request.api == self.api.name);
-                axum::Json(requests).into_response()
-            }
-            _ => (StatusCode::NOT_FOUND, "the sandbox has census and requests\n").into_response(),
-        }
     }
 }
 

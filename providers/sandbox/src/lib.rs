@@ -9,6 +9,7 @@
 //! - What a step changed is kept before its answer leaves the process; a process that is killed
 //!   loses no step that somebody has seen.
 
+mod ask;
 mod clusters;
 mod disk;
 mod faults;
@@ -17,6 +18,7 @@ mod presence;
 mod requests;
 mod world;
 
+pub use ask::ask;
 pub use clusters::{NodePool, OBJECTS as KUBERNETES_OBJECTS};
 pub use faults::{Fault, FaultPlan};
 pub use host::{Api, BODY_LIMIT_BYTES, Served, serve};

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use fleetform_sandbox::{
-    Api, BODY_LIMIT_BYTES, Fault, FaultPlan, Object, Request, Served, World, serve,
+    Api, BODY_LIMIT_BYTES, Fault, FaultPlan, Object, Request, Served, World, ask, serve,
 };
 use http::StatusCode;
 
@@ -78,6 +78,10 @@ async fn requests_are_answered_counted_and_logged() {
     let own = |path: &str| client.get(format!("{url}/_sandbox/{path}")).send();
     let census = own("census").await.expect("it answers").json::<BTreeMap<String, usize>>().await;
     assert_eq!(census.expect("it is JSON"), BTreeMap::from([("things".to_owned(), 1)]));
+    let census = ask(&url, "census", None).await.expect("it answers");
+    assert_eq!(census, serde_json::json!({ "things": 1 }));
+    let error = ask(&url, "else", None).await.expect_err("there is nothing");
+    assert!(error.to_string().contains("404"), "{error}");
     let log = own("requests").await.expect("it answers").json::<Vec<Request>>().await;
     assert_eq!(log.expect("it is JSON"), expected);
     assert_eq!(own("else").await.expect("it answers").status(), StatusCode::NOT_FOUND);
