@@ -45,10 +45,10 @@ impl Tokens {
     /// A token for the scope. Held while it is asked for, so that many calls ask once.
     pub async fn get(&self, scope: &str) -> Result<String> {
         let mut kept = self.kept.lock().await;
-        if let Some(token) = kept.get(scope)
-            && token.expires_on > OffsetDateTime::now_utc() + MARGIN
-        {
-            return Ok(token.token.secret().to_owned());
+        if let Some(token) = kept.get(scope) {
+            if token.expires_on > OffsetDateTime::now_utc() + MARGIN {
+                return Ok(token.token.secret().to_owned());
+            }
         }
         let mut failures = Vec::new();
         for source in &self.sources {

@@ -26,9 +26,7 @@ const NO_CAPACITY: [&str; 11] = [
 ];
 
 /// Busy: the same request may be fine a little later.
-const CONFLICT: [&str; 8] = [
-    // A new identity is not known everywhere at once.
-    "PrincipalNotFound",
+const CONFLICT: [&str; 7] = [
     "AnotherOperationInProgress",
     "OperationNotAllowed",
     "Conflict",
@@ -39,7 +37,7 @@ const CONFLICT: [&str; 8] = [
 ];
 
 /// Answered with 409 or 403, and no waiting or permission helps.
-const REJECTED: [&str; 12] = [
+const REJECTED: [&str; 10] = [
     "AlreadyInUse",
     "InvalidResourceLocation",
     "InvalidResourceGroupLocation",
@@ -49,8 +47,6 @@ const REJECTED: [&str; 12] = [
     "ReadOnlyDisabledSubscription",
     "RequestDisallowedByPolicy",
     "ReservedResourceName",
-    "RoleAssignmentExists",
-    "RoleAssignmentUpdateNotPermitted",
     "ScopeLocked",
 ];
 
@@ -176,8 +172,6 @@ mod tests {
             (409, wrapped("ResourceGroupBeingDeleted", "m"), "conflict"),
             (409, wrapped("SomethingNew", "m"), "conflict"),
             (412, wrapped("PreconditionFailed", "m"), "conflict"),
-            (400, wrapped("PrincipalNotFound", "m"), "conflict"),
-            (409, wrapped("RoleAssignmentExists", "m"), "rejected"),
             (409, wrapped("AlreadyInUse", "m"), "rejected"),
             (409, wrapped("MissingSubscriptionRegistration", "m"), "rejected"),
             (403, wrapped("RequestDisallowedByPolicy", "m"), "rejected"),
