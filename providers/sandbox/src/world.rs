@@ -158,11 +158,11 @@ impl Table {
     }
 
     /// The objects whose keys start with `prefix`, in the order of their keys.
-    pub fn list<'a>(
+    pub fn list<'a, 'p>(
         &'a self,
         collection: &str,
-        prefix: &'a str,
-    ) -> impl Iterator<Item = (&'a str, &'a Object)> + use<'a> {
+        prefix: &'p str,
+    ) -> impl Iterator<Item = (&'a str, &'a Object)> + use<'a, 'p> {
         self.collections
             .get(collection)
             .into_iter()

@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fleetform_contract::{Attributes, Value};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use crate::quantity;
 
@@ -265,6 +265,8 @@ fn extract(live: &Json, fields: &Map<String, Json>) -> Json {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn check(ours: Json, live: Json, expected: Json) {
