@@ -21,7 +21,7 @@ struct Kind {
     schema: fn(&str) -> Option<&'static Schema>,
     sandboxed: fn(Cloud, &BTreeMap<&'static str, String>) -> Cloud,
     emulator: fn(&World) -> Api,
-    /// How official clients are pointed at the emulator at this URL.
+    /// How official clients are pointed at the emulator at this URL. The cloud is sandboxed.
     instructions: fn(&Cloud, &str) -> String,
 }
 
@@ -34,8 +34,26 @@ const KUBERNETES: Kind = Kind {
     instructions: instructions::kubernetes,
 };
 
+const AWS: Kind = Kind {
+    name: "aws",
+    provider: fleetform_aws::provider,
+    schema: fleetform_aws::schema,
+    sandboxed: fleetform_aws::sandboxed,
+    emulator: fleetform_aws::emulator::api,
+    instructions: instructions::aws,
+};
+
+const AZURE: Kind = Kind {
+    name: "azure",
+    provider: fleetform_azure::provider,
+    schema: fleetform_azure::schema,
+    sandboxed: fleetform_azure::sandboxed,
+    emulator: fleetform_azure::emulator::api,
+    instructions: instructions::azure,
+};
+
 /// In the order in which their emulators take ports.
-const CLOUDS: [&Kind; 1] = [&KUBERNETES];
+const CLOUDS: [&Kind; 3] = [&KUBERNETES, &AWS, &AZURE];
 
 const KINDS: [&str; CLOUDS.len()] = {
     let mut names = [""; CLOUDS.len()];
@@ -113,7 +131,9 @@ mod tests {
 
     #[test]
     fn schemas_are_found_by_type() {
-        assert!(schema("kubernetes_deployment").is_some());
+        for name in ["kubernetes_deployment", "aws_eks_cluster", "azurerm_kubernetes_cluster"] {
+            assert!(schema(name).is_some(), "{name}");
+        }
         assert!(schema("abacus_bead").is_none());
     }
 }

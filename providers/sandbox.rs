@@ -150,7 +150,7 @@ impl Running {
         }
         for cloud in clouds {
             if let (Some(kind), Some(url)) = (kind(&cloud.kind), self.urls.get(&*cloud.kind)) {
-                text += &(kind.instructions)(cloud, url);
+                text += &(kind.instructions)(&crate::sandboxed(cloud.clone(), &self.urls), url);
             }
         }
         text

@@ -1,0 +1,237 @@
+//! What may stand in which block.
+
+/// A kind of block.
+pub(super) struct Schema {
+    pub attributes: &'static [&'static str],
+    pub blocks: &'static [Nested],
+    /// Known to the language and not built yet: refused by name.
+    pub later: &'static [&'static str],
+    /// Whether any attribute goes.
+    pub free: bool,
+}
+
+/// A kind of block inside another.
+pub(super) struct Nested {
+    pub name: &'static str,
+    /// Labels it takes: none or one.
+    pub labelled: bool,
+    pub repeatable: bool,
+    pub schema: &'static Schema,
+}
+
+/// A kind of block at the top.
+pub(super) struct Top {
+    pub name: &'static str,
+    pub labelled: bool,
+    /// Whether expressions refer to it by type and label.
+    pub referable: bool,
+    pub schema: &'static Schema,
+}
+
+const fn leaf(attributes: &'static [&'static str]) -> Schema {
+    Schema { attributes, blocks: &[], later: &[], free: false }
+}
+
+const fn once(name: &'static str, schema: &'static Schema) -> Nested {
+    Nested { name, labelled: false, repeatable: false, schema }
+}
+
+const fn many(name: &'static str, schema: &'static Schema) -> Nested {
+    Nested { name, labelled: false, repeatable: true, schema }
+}
+
+const fn named(name: &'static str, schema: &'static Schema) -> Nested {
+    Nested { name, labelled: true, repeatable: true, schema }
+}
+
+pub(super) static TOP: &[Top] = &[
+    Top { name: "fleetform", labelled: false, referable: false, schema: &FLEETFORM },
+    Top { name: "variable", labelled: true, referable: false, schema: &VARIABLE },
+    Top { name: "locals", labelled: false, referable: false, schema: &FREE },
+    Top { name: "output", labelled: true, referable: false, schema: &OUTPUT },
+    Top { name: "check", labelled: true, referable: false, schema: &CHECK },
+    Top { name: "cloud", labelled: true, referable: true, schema: &CLOUD },
+    Top { name: "registry", labelled: true, referable: true, schema: &REGISTRY },
+    Top { name: "image", labelled: true, referable: true, schema: &IMAGE },
+    Top { name: "model", labelled: true, referable: true, schema: &MODEL },
+    Top { name: "service", labelled: true, referable: true, schema: &SERVICE },
+    Top { name: "job", labelled: true, referable: true, schema: &JOB },
+    Top { name: "optimize", labelled: false, referable: false, schema: &OPTIMIZE },
+];
+
+/// Blocks of the language that are not built yet.
+pub(super) const LATER: [&str; 6] = ["guard", "import", "monitoring", "moved", "policy", "removed"];
+
+/// Blocks that Terraform users will try, and what to do instead.
+pub(super) const TERRAFORM: [(&str, &str); 6] = [
+    ("terraform", "settings of the stack are in a `fleetform` block"),
+    ("provider", "an account is a `cloud` block"),
+    ("resource", "Fleetform makes resources from `service`, `job` and `registry` blocks"),
+    ("data", "values come in through variables"),
+    ("module", "a stack is one directory; repeat a service with `for_each`"),
+    ("backend", "where the state is kept is said by `state` in a `fleetform` block"),
+];
+
+static FREE: Schema = Schema { attributes: &[], blocks: &[], later: &[], free: true };
+
+static FLEETFORM: Schema = Schema {
+    attributes: &["required_version"],
+    blocks: &[Nested { name: "state", labelled: true, repeatable: false, schema: &FREE }],
+    later: &["encryption"],
+    free: false,
+};
+
+static VARIABLE: Schema = Schema {
+    attributes: &["default", "description", "nullable", "sensitive", "type"],
+    blocks: &[many("validation", &ASSERTION)],
+    later: &["ephemeral", "deprecated"],
+    free: false,
+};
+
+static ASSERTION: Schema = leaf(&["condition", "error_message"]);
+
+static OUTPUT: Schema = Schema {
+    attributes: &["description", "sensitive", "value"],
+    blocks: &[],
+    later: &["precondition", "ephemeral", "depends_on"],
+    free: false,
+};
+
+static CHECK: Schema = Schema {
+    attributes: &[],
+    blocks: &[many("assert", &ASSERTION)],
+    later: &["data"],
+    free: false,
+};
+
+static CLOUD: Schema = Schema {
+    attributes: &[
+        "account_id",
+        "context",
+        "discount",
+        "kind",
+        "kubeconfig",
+        "location",
+        "profile",
+        "project",
+        "regions",
+        "resource_group",
+        "subscription_id",
+    ],
+    blocks: &[
+        once("cluster", &CLUSTER),
+        once("endpoints", &FREE),
+        many("quota", &QUOTA),
+        once("capacity", &CAPACITY),
+        once("rate_card", &RATE_CARD),
+        many("reservation", &RESERVATION),
+        named("node", &NODE),
+    ],
+    later: &[],
+    free: false,
+};
+
+static CLUSTER: Schema =
+    leaf(&["cluster_role_arn", "name", "node_role_arn", "subnet_ids", "version"]);
+static QUOTA: Schema = leaf(&["gpu_type", "max_gpus", "region"]);
+static CAPACITY: Schema = leaf(&["cpus", "gpus", "nodes"]);
+static RATE_CARD: Schema =
+    leaf(&["cpu_month", "gpu_month", "memory_gib_month", "network_mbps_month", "storage_tb_month"]);
+static RESERVATION: Schema = leaf(&["id", "instance_type", "nodes", "region"]);
+static NODE: Schema =
+    leaf(&["count", "cpus", "gpu_memory", "gpu_type", "gpus", "memory", "price_hour"]);
+
+static REGISTRY: Schema = leaf(&["clouds", "immutable_tags", "keep_images", "scan_on_push"]);
+
+static IMAGE: Schema =
+    Schema { attributes: &["registry", "source"], blocks: &[], later: &["build"], free: false };
+
+static MODEL: Schema = Schema {
+    attributes: &[],
+    blocks: &[once("weights", &WEIGHTS), named("throughput", &THROUGHPUT)],
+    later: &["evaluation"],
+    free: false,
+};
+
+static WEIGHTS: Schema = leaf(&["sha256", "size", "source"]);
+static THROUGHPUT: Schema = leaf(&["latency_p95", "requests_per_second"]);
+
+static SERVICE: Schema = Schema {
+    attributes: &["command", "env", "for_each", "image", "model", "port", "replicas"],
+    blocks: &[
+        named("secret_env", &SECRET_ENV),
+        once("resources", &RESOURCES),
+        once("placement", &PLACEMENT),
+        once("autoscale", &AUTOSCALE),
+        once("health", &HEALTH),
+    ],
+    later: &["calls", "lifecycle", "load", "protect"],
+    free: false,
+};
+
+static JOB: Schema = Schema {
+    attributes: &[
+        "command", "duration", "env", "for_each", "image", "model", "nodes", "retries", "schedule",
+    ],
+    blocks: &[
+        named("secret_env", &SECRET_ENV),
+        once("resources", &RESOURCES),
+        once("placement", &PLACEMENT),
+    ],
+    later: &["calls", "lifecycle", "protect"],
+    free: false,
+};
+
+static SECRET_ENV: Schema = leaf(&["key", "secret"]);
+static RESOURCES: Schema =
+    leaf(&["cpus", "gpu_memory", "gpu_types", "gpus", "memory", "network", "storage"]);
+static AUTOSCALE: Schema = leaf(&["max", "min", "target_cpu"]);
+static HEALTH: Schema = leaf(&["initial_delay", "path", "port"]);
+
+static PLACEMENT: Schema = Schema {
+    attributes: &["clouds", "markets", "regions", "split"],
+    blocks: &[once("spot", &SPOT), many("spread", &SPREAD)],
+    later: &["apart_from", "latency", "residency", "together_with"],
+    free: false,
+};
+
+static SPOT: Schema = leaf(&["base_on_demand", "max_share"]);
+static SPREAD: Schema = leaf(&["max_share", "min", "over"]);
+
+static OPTIMIZE: Schema = Schema {
+    attributes: &["budget", "minimize", "move_penalty"],
+    blocks: &[],
+    later: &["weights"],
+    free: false,
+};
+
+impl Schema {
+    pub(super) fn block(&self, name: &str) -> Option<&'static Nested> {
+        self.blocks.iter().find(|nested| nested.name == name)
+    }
+
+    pub(super) fn has_attribute(&self, name: &str) -> bool {
+        self.free || self.attributes.contains(&name)
+    }
+
+    /// Every name that may be written here.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.attributes.iter().copied().chain(self.blocks.iter().map(|nested| nested.name))
+    }
+}
+
+pub(super) fn top(name: &str) -> Option<&'static Top> {
+    TOP.iter().find(|top| top.name == name)
+}
+
+/// What Fleetform adds to a block's attributes.
+pub(super) fn computed(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "service" => &["address", "name", "namespace", "url"],
+        "job" => &["address", "name", "namespace"],
+        "image" => &["address", "digest", "name", "url"],
+        "registry" => &["address", "name", "urls"],
+        "cloud" => &["address", "clusters", "name"],
+        _ => &["address", "name"],
+    }
+}

@@ -1,0 +1,366 @@
+//! The language from outside: expressions as a table, stacks as texts.
+
+use super::*;
+use std::sync::Arc;
+
+fn expression(text: &str) -> String {
+    match evaluate_alone(text, Path::new(".")) {
+        Ok(value) => serde_json::to_string(&value).expect("values serialize"),
+        Err(diagnostic) => format!("{}: {}", diagnostic.summary, diagnostic.detail),
+    }
+}
+
+/// Results are those of `terraform console`, except where a comment says why not.
+#[test]
+fn expressions_give_what_terraform_gives() {
+    for (text, expected) in [
+        // Literals and operators.
+        ("1 + 2 * 3", "7"),
+        ("(1 + 2) * 3", "9"),
+        ("0.1 + 0.2", "0.3"),
+        ("1 / 3 * 3", "1"),
+        ("5.5 % 2", "1.5"),
+        ("-5 % 3", "-2"),
+        ("-\"3\"", "-3"),
+        ("!\"true\"", "false"),
+        ("1 < \"2\"", "true"),
+        ("1 == \"1\"", "false"),
+        ("null == null", "true"),
+        ("{ a = 1 } == { \"a\" : 1 }", "true"),
+        ("[1, \"a\"] != [1, \"b\"]", "true"),
+        ("true && false || true", "true"),
+        ("1 == 1 && 2 >= 2", "true"),
+        ("1e3", "1000"),
+        // Conditionals.
+        ("true ? 1 : \"a\"", "\"1\""),
+        ("\"true\" ? 2 : 3", "2"),
+        ("false ? 1 : null", "null"),
+        ("true ? { a = 1 } : null", r#"{"a":1}"#),
+        ("true ? 1 : 2 == 3 ? 4 : 5", "1"),
+        // Templates.
+        (r#""a${1 + 1}b""#, "\"a2b\""),
+        (r#""${[1]}""#, "[1]"),
+        (r#""$${x} %%{y}""#, "\"${x} %{y}\""),
+        (r#""\u00e9\n\t\"""#, r#""é\n\t\"""#),
+        (r#""a \n\n ${~ "x" ~} \n \n b""#, "\"axb\""),
+        (r#""%{ if true }yes%{ else }no%{ endif }""#, "\"yes\""),
+        (r#""%{ for i, x in ["a", "b"] }${i}${x};%{ endfor }""#, "\"0a;1b;\""),
+        (r#""${1.50} ${1e3} ${true}""#, "\"1.5 1000 true\""),
+        // Collections.
+        ("[for k, v in { b = 1, a = 2 }: k]", r#"["a","b"]"#),
+        ("[for x in [1, 2, 3]: x * 2 if x > 1]", "[4,6]"),
+        ("{for x in [\"a\", \"b\", \"a\"]: x => 1...}", r#"{"a":[1,1],"b":[1]}"#),
+        ("{for i, x in [\"a\"]: x => i}", r#"{"a":0}"#),
+        ("[for x in [1]: [for y in [2]: x + y]]", "[[3]]"),
+        ("\"a\"[*]", r#"["a"]"#),
+        ("null[*]", "[]"),
+        ("[{ a = { b = 1 } }, { a = { b = 2 } }][*].a.b", "[1,2]"),
+        ("[[1, 2], [3]][*][0]", "[1,3]"),
+        ("[{ a = [1] }].*.a[0]", "[1]"),
+        ("[1, 2].1", "2"),
+        ("{ a = { b = 1 } }.a.b", "1"),
+        ("{ a = 1 }[\"a\"]", "1"),
+        ("[1, 2][\"1\"]", "2"),
+        ("{ (\"a${1}\") = 1, \"b\" : 2, c = 3, }", r#"{"a1":1,"b":2,"c":3}"#),
+        ("[\n1,\n2,\n]", "[1,2]"),
+        ("{ for k, v in { a = 1 } : k => v }", r#"{"a":1}"#),
+        // Calls.
+        ("upper(\"a\")", "\"A\""),
+        ("max([1, 5, 3]...)", "5"),
+        ("core::max(1, 2)", "2"),
+        ("try({}.x, \"else\")", "\"else\""),
+        ("can({}.x)", "false"),
+        ("can(1)", "true"),
+        ("length(merge({ a = 1 }, { b = 2 }))", "2"),
+        ("templatestring(\"a$${x}\", { x = 1 })", "\"a1\""),
+        ("issensitive(sensitive(1))", "true"),
+        ("nonsensitive(sensitive(1))", "1"),
+        ("nonsensitive(sensitive([1, 2])[1] + 1)", "3"),
+        ("nonsensitive(\"a${sensitive(\"b\")}\")", "\"ab\""),
+        ("nonsensitive([for x in sensitive([1]): x + 1])", "[2]"),
+        ("issensitive({ a = sensitive(1), b = 2 }.b)", "false"),
+        ("issensitive(merge({ a = sensitive(1) }, { b = 2 }).b)", "false"),
+        ("issensitive(upper(sensitive(\"a\")))", "true"),
+        ("issensitive(sensitive(true) ? 1 : 2)", "true"),
+        // Short circuits, which Terraform has from 1.12 on.
+        ("false && {}.x", "false"),
+        ("true || {}.x", "true"),
+    ] {
+        assert_eq!(expression(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn heredocs_are_trimmed_line_by_line() {
+    for (text, expected) in [
+        ("<<EOT\na\n  b\nEOT\n", "a\n  b\n"),
+        (
+            "<<EOT\n%{ for x in [\"a\",\"b\"] ~}\n  item ${x}\n%{ endfor ~}\nend\nEOT\n",
+            "  item a\n  item b\nend\n",
+        ),
+        (
+            "<<-EOT\n    abc\n      %{~ if true }yes%{ endif }\n    def\n      ${~ \"x\" ~}   \n      \n    ghi\n  EOT\n",
+            "    abc\nyes\n    def\nx      \n    ghi\n",
+        ),
+        ("<<-EOT\n      two\n    ${\"x\"}\n        y\n    EOT\n", "  two\nx\n    y\n"),
+        ("<<-EOT\n    a\n\n    b\n    EOT\n", "a\n\nb\n"),
+        ("<<EOT\n$${a} %%{b}\nEOT\n", "${a} %{b}\n"),
+        ("<<EOT\nEOT\n", ""),
+        ("<<EOT\r\na\r\nEOT\r\n", "a\r\n"),
+    ] {
+        // A heredoc ends its line, so it stands in a file.
+        let stack = stack(&[("main.hcl", &format!("output \"x\" {{\nvalue = {text}}}\n"))]);
+        let stack = stack.unwrap_or_else(|failure| panic!("{text}: {:?}", failure.diagnostics));
+        assert_eq!(stack.outputs["x"].value, Value::from(expected), "{text}");
+    }
+}
+
+#[test]
+fn wrong_expressions_say_what_is_wrong() {
+    for (text, expected) in [
+        ("9007199254740993", "Number out of range"),
+        ("1 / 0", "Division by zero"),
+        ("1 % 0", "Division by zero"),
+        ("1e308 * 10", "Number out of range"),
+        ("\"x\" + 1", "Invalid operand: Unsuitable value for left operand: a number is required."),
+        ("1 + null", "Invalid operand: Unsuitable value for right operand: it is null."),
+        ("true && null", "Invalid operand"),
+        ("!1", "Invalid operand"),
+        ("\"a${null}\"", "Invalid template interpolation value: The expression result is null."),
+        ("\"a${[1]}\"", "Invalid template interpolation value"),
+        ("[1][1]", "Invalid index"),
+        ("[1][-1]", "Invalid index"),
+        ("[1][0.5]", "Invalid index"),
+        ("{ a = 1 }[\"b\"]", "Invalid index"),
+        ("null.x", "Unsupported attribute"),
+        ("[1].a", "Unsupported attribute"),
+        ("{ abc = 1 }.abd", "Unsupported attribute"),
+        ("1 ? 2 : 3", "Incorrect condition type"),
+        ("null ? 2 : 3", "Null condition"),
+        ("true ? 1 : [2]", "Inconsistent conditional result types"),
+        ("[for x in 1: x]", "Iteration over non-iterable value"),
+        ("[for x in null: x]", "Iteration over non-iterable value"),
+        (
+            "{for x in [\"a\", \"a\"]: x => 1}",
+            "Duplicate object key: Two different items produced the key \"a\"",
+        ),
+        ("{for x in [null]: x => 1}", "Invalid object key"),
+        ("[for x in [1]: x if 2]", "Invalid 'for' condition"),
+        ("uper(\"a\")", "Call to unknown function: There is no function named \"uper\"."),
+        ("timestamp()", "Call to unknown function: The clock is left out"),
+        ("max(1...)", "Invalid expanding argument value"),
+        ("try({}.x)", "Error in function call: No expression succeeded"),
+        ("can()", "Not enough function arguments"),
+        ("foo", "Invalid reference: There is nothing named \"foo\" to refer to."),
+        ("var", "Invalid reference: A reference to a variable needs its name."),
+        ("var.x", "Reference to undeclared input variable"),
+        ("local.x", "Reference to undeclared local value"),
+        ("service.x.url", "Reference to undeclared block"),
+        ("each.key", "Reference to \"each\" in context without for_each"),
+        ("path.module", "Invalid \"path\" attribute"),
+        ("fleetform.x", "Invalid \"fleetform\" attribute"),
+        ("templatefile(\"nowhere.txt\", {})", "Error in function call"),
+        ("templatestring(\"$${y}\", {})", "Unknown variable"),
+        (
+            "jsondecode(sensitive(\"hunter2\"))",
+            "Error in function call: Call to function \"jsondecode\" failed. Why is hidden",
+        ),
+        (
+            "{for x in sensitive([\"hunter2\", \"hunter2\"]): x => 1}",
+            "Duplicate object key: Two different items produced one key",
+        ),
+        ("1 +", "Invalid syntax"),
+        ("[1", "Unclosed bracket"),
+    ] {
+        let found = expression(text);
+        assert!(found.starts_with(expected), "{text}: {found}");
+        assert!(!found.contains("hunter2"), "{text}: {found}");
+    }
+}
+
+/// Evaluates files given as texts.
+pub(super) fn stack(files: &[(&str, &str)]) -> Result<Stack, Failure> {
+    stack_with(files, |_| {})
+}
+
+pub(super) fn stack_with(
+    files: &[(&str, &str)],
+    change: impl FnOnce(&mut Inputs),
+) -> Result<Stack, Failure> {
+    let mut texts = Files { directory: "demo".into(), ..Files::default() };
+    for (file, text) in files {
+        let (file, text): (Arc<str>, Arc<str>) = ((*file).into(), (*text).into());
+        if file.ends_with(".hcl") {
+            texts.sources.files.insert(file, text);
+        } else {
+            texts.variables.push(Given::File { file, text });
+        }
+    }
+    let mut inputs = Inputs::new(SecretKey::new([1; 32]));
+    change(&mut inputs);
+    evaluate(&texts, &inputs)
+}
+
+fn summaries(result: Result<Stack, Failure>) -> Vec<String> {
+    match result {
+        Ok(stack) => stack.warnings.iter().map(|d| format!("warning: {}", d.summary)).collect(),
+        Err(failure) => failure
+            .diagnostics
+            .iter()
+            .map(|d| {
+                let line = d.span.as_ref().and_then(|span| {
+                    let text = failure.sources.files.get(&span.file)?;
+                    Some(position(text, span.start).0)
+                });
+                format!("{}: {}", line.map_or("-".into(), |line| line.to_string()), d.summary)
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn the_lepton_stack_loads() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks/lepton");
+    let stack = load(&directory, &Inputs::new(SecretKey::new([1; 32])))
+        .unwrap_or_else(|failure| panic!("{:#?}", failure.diagnostics));
+    assert_eq!(stack.warnings, []);
+    let replicas: u32 = stack.workloads.values().map(|workload| workload.replicas).sum();
+    assert_eq!((stack.workloads.len(), replicas), (10, 26));
+    let rates = stack.clouds["azure"].rate_card.as_ref().expect("azure has a rate card");
+    assert_eq!(
+        (rates.gpu_month, rates.storage_tb_month, rates.network_mbps_month),
+        (80.0, 40.0, 15.0)
+    );
+    assert_eq!(stack.clouds["gcp"].capacity.gpus, Some(10.0));
+    let search = &stack.workloads["search"];
+    assert_eq!(
+        search.env["EMBEDDING_URL"],
+        Value::from("http://embedding.lepton.svc.cluster.local:80")
+    );
+    let needs = &search.needs;
+    assert_eq!((needs.gpus, needs.storage_tb, needs.network_mbps), (1, 10.0, 50.0));
+    assert_eq!(stack.checks["budget"].assertions[0].holds, Some(true));
+    for path in [
+        "service.chat",
+        "service.chat.resources.gpus",
+        "cloud.aws.capacity.gpus",
+        "cloud.aws.rate_card",
+    ] {
+        assert!(stack.spans.contains_key(path), "{path}");
+    }
+}
+
+#[test]
+fn services_may_use_each_others_urls() {
+    let stack = stack(&[(
+        "main.hcl",
+        r#"
+cloud "aws" {}
+image "x" { source = "x@sha256:abc" }
+service "a" {
+  image = image.x
+  port  = 80
+  env   = { B = service.b["eu"].url, DIGEST = image.x.digest }
+}
+service "b" {
+  for_each = { eu = 81, us = 82 }
+  image    = image.x
+  port     = each.value
+  env      = { A = service.a.url, ME = each.key }
+}
+output "urls" { value = { for key, it in service.b : key => it.url } }
+"#,
+    )])
+    .unwrap_or_else(|failure| panic!("{:#?}", failure.diagnostics));
+    let names: Vec<&str> = stack.workloads.keys().map(String::as_str).collect();
+    assert_eq!(names, ["a", "b-eu", "b-us"]);
+    assert_eq!(stack.workloads["a"].env["B"], Value::from("http://b-eu.demo.svc.cluster.local:81"));
+    assert_eq!(stack.workloads["a"].env["DIGEST"], Value::from("sha256:abc"));
+    assert_eq!(stack.workloads["b-us"].env["ME"], Value::from("us"));
+    assert_eq!(stack.workloads["b-us"].reference, "service.b[\"us\"]");
+    assert_eq!(
+        stack.outputs["urls"].value.at("us"),
+        Some(&Value::from("http://b-us.demo.svc.cluster.local:82"))
+    );
+}
+
+#[test]
+fn what_is_known_after_apply_goes_through() {
+    let text = r#"
+cloud "aws" {}
+registry "main" { clouds = [cloud.aws] }
+image "x" { source = "x:1" }
+service "a" {
+  image = image.x
+  env   = { URL = registry.main.urls["aws/us-east-1"], LONG = "https://${registry.main.urls["aws/us-east-1"]}/v2" }
+}
+check "late" {
+  assert {
+    condition     = registry.main.urls["aws/us-east-1"] != ""
+    error_message = "No registry."
+  }
+}
+"#;
+    let before = stack(&[("main.hcl", text)]).expect("unknowns are no mistake");
+    let url = Value::unknown("registry.main", "urls.aws/us-east-1");
+    assert_eq!(before.workloads["a"].env["URL"], url);
+    assert_eq!(before.workloads["a"].env["LONG"], url);
+    assert_eq!(before.checks["late"].assertions[0].holds, None);
+
+    let after = stack_with(&[("main.hcl", text)], |inputs| {
+        let urls = Value::map([("aws/us-east-1", Value::from("1.dkr.ecr"))]);
+        inputs.known.insert("registry.main.urls".into(), urls);
+    })
+    .expect("knowing more is no mistake");
+    assert_eq!(after.workloads["a"].env["LONG"], Value::from("https://1.dkr.ecr/v2"));
+    assert_eq!(after.checks["late"].assertions[0].holds, Some(true));
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let text = r#"
+variable "token" {
+  type      = string
+  sensitive = true
+  validation {
+    condition     = length(var.token) > 100
+    error_message = "The token ${var.token} is too short."
+  }
+}
+variable "count" {
+  type      = number
+  sensitive = true
+}
+locals { header = "Bearer ${var.token}" }
+cloud "aws" {}
+image "x" { source = "x:1" }
+service "a" {
+  image    = image.x
+  env      = { AUTH = local.header }
+  replicas = length(var.token)
+}
+output "shown" { value = local.header }
+output "bad" {
+  value     = jsondecode(var.token)
+  sensitive = true
+}
+"#;
+    let failure = stack(&[
+        ("main.hcl", text),
+        ("a.tfvars", "token = \"hunter2\"\ncount = \"hunter2\"\nother = \"hunter2\"\n"),
+    ])
+    .expect_err("the validation fails");
+    let everything = format!("{failure:?}");
+    assert!(!everything.contains("hunter2"), "{everything}");
+    let summaries = summaries(Err(failure));
+    for expected in [
+        "6: Invalid value for variable",
+        "20: Sensitive value not allowed",
+        "22: Output refers to sensitive values",
+        "24: Error in function call",
+        "2: Invalid value for input variable",
+        "3: Value for undeclared variable",
+    ] {
+        assert!(summaries.iter().any(|found| found == expected), "{expected}: {summaries:#?}");
+    }
+}

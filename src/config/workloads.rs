@@ -1,0 +1,506 @@
+//! `service` and `job` blocks → [`Workload`]s, one for each instance.
+
+use std::collections::BTreeMap;
+
+use fleetform_contract::{Autoscale, Cloud, Health, JobSettings, Market, Needs, SecretEnv, Value};
+
+use super::convert::{kind_name, to_text};
+use super::fields::Reader;
+use super::quantity::Measure;
+use super::{PlacementRules, SpotRules, Spread, SpreadOver, Workload, nearest};
+use crate::diagnostic::Diagnostic;
+
+const MAX_REPLICAS: u32 = 100_000;
+
+pub(super) struct Instance<'i> {
+    /// `chat-eu`.
+    pub name: &'i str,
+    /// `service.chat["eu"]`.
+    pub reference: String,
+    pub job: bool,
+}
+
+pub(super) fn workload(
+    reader: &Reader,
+    instance: &Instance,
+    clouds: &BTreeMap<String, Cloud>,
+    warnings: &mut Vec<Diagnostic>,
+) -> Workload {
+    check_name(reader, instance);
+    reader.require("image", "image.name");
+    let autoscale = reader.block("autoscale", |r| autoscale(&r)).flatten();
+    let count = if instance.job { "nodes" } else { "replicas" };
+    let least = u32::from(instance.job);
+    let usual = autoscale.as_ref().map_or(1, |bounds| bounds.min);
+    let replicas = reader.count(count, least, MAX_REPLICAS).unwrap_or(usual);
+    if let Some(bounds) = &autoscale
+        && !(bounds.min..=bounds.max).contains(&replicas)
+    {
+        let detail = format!(
+            "\"replicas\" is {replicas}, which is not between the autoscaler's {} and {}.",
+            bounds.min, bounds.max
+        );
+        reader.fail("replicas", "Value out of range", detail, "change the bounds in `autoscale`");
+    }
+    let port = reader.count("port", 1, 65_535).map(|port| port as u16);
+    let health = reader.block("health", |r| health(&r, port)).flatten();
+    let mut secret_env = reader.blocks("secret_env", |reader, name| {
+        reader.require("secret", "\"hf\"");
+        reader.require("key", "\"token\"");
+        check_variable(&reader, "", name);
+        SecretEnv {
+            name: name.to_owned(),
+            secret: reader.filled("secret").unwrap_or_default(),
+            key: reader.filled("key").unwrap_or_default(),
+        }
+    });
+    secret_env.sort_by(|left, right| left.name.cmp(&right.name));
+    let env = env(reader);
+    for secret in &secret_env {
+        if env.contains_key(&secret.name) {
+            let detail = format!("{:?} is in `env` and in a `secret_env` block.", secret.name);
+            reader.fail("env", "Duplicate environment variable", detail, "remove one of the two");
+        }
+    }
+    let placement = reader.block("placement", |r| placement(&r, clouds, replicas, warnings));
+    Workload {
+        reference: instance.reference.clone(),
+        path: reader.path.to_owned(),
+        job: instance.job.then(|| job(reader)),
+        image: reader.reference("image", "image").unwrap_or_default(),
+        model: reader.reference("model", "model"),
+        replicas,
+        port,
+        command: reader.texts("command").unwrap_or_default(),
+        env,
+        secret_env,
+        needs: reader.block("resources", |r| needs(&r)).unwrap_or_default(),
+        placement: placement.unwrap_or_default(),
+        autoscale,
+        health,
+    }
+}
+
+/// Names become those of Kubernetes objects.
+fn check_name(reader: &Reader, instance: &Instance) {
+    let name = instance.name;
+    // A CronJob's pods get a suffix of eleven characters.
+    let longest = if reader.has("schedule") { 52 } else { 63 };
+    let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let ends = name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-');
+    if !letters || !ends || name.len() > longest {
+        let diagnostic = Diagnostic::error(
+            "Invalid name",
+            format!(
+                "`{}` would be called {name:?} in clusters, which is no DNS label: lower-case letters, digits and `-`, first a letter, at most {longest} characters.",
+                instance.reference
+            ),
+        );
+        let suggestion = super::slug(name);
+        let diagnostic = diagnostic.at(reader.section.header.clone());
+        reader.report(match suggestion.starts_with(|c: char| c.is_ascii_lowercase()) {
+            true if suggestion.len() <= longest && suggestion != name => {
+                diagnostic.hint(format!("for example {suggestion:?}"))
+            }
+            _ => diagnostic.hint("choose a shorter or simpler name"),
+        });
+    }
+}
+
+fn job(reader: &Reader) -> JobSettings {
+    let schedule = reader.filled("schedule");
+    if let Some(text) = &schedule
+        && let Err(detail) = check_schedule(text)
+    {
+        reader.fail(
+            "schedule",
+            "Invalid schedule",
+            detail,
+            "for example \"0 3 * * *\": every day at three",
+        );
+    }
+    reader.require("duration", "\"6h\"");
+    let duration = reader.quantity("duration", Measure::Duration).unwrap_or_default();
+    if reader.has("duration") && duration > 0.0 && duration < 1.0 {
+        reader.fail("duration", "Value out of range", "\"duration\" is at least one second.", "");
+    }
+    JobSettings {
+        duration_seconds: duration.round() as u64,
+        schedule,
+        retries: reader.count("retries", 0, 1000).unwrap_or_default(),
+    }
+}
+
+/// Cron's five fields, or one of the names that Kubernetes knows.
+fn check_schedule(text: &str) -> Result<(), String> {
+    if ["@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"]
+        .contains(&text)
+    {
+        return Ok(());
+    }
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if fields.len() != 5 {
+        return Err(format!(
+            "{text:?} has {}; a schedule has five: minute, hour, day, month, weekday.",
+            super::counted(fields.len(), "field")
+        ));
+    }
+    let limits =
+        [("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7)];
+    for (field, (name, least, most)) in fields.iter().zip(limits) {
+        let good = field.split(',').all(|part| {
+            let (range, step) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
+            let step_good = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0));
+            let value = |text: &str| cron_value(text, name).filter(|v| (least..=most).contains(v));
+            let range_good = range == "*"
+                || match range.split_once('-') {
+                    Some((from, to)) => {
+                        matches!((value(from), value(to)), (Some(a), Some(b)) if a <= b)
+                    }
+                    None => value(range).is_some(),
+                };
+            step_good && range_good
+        });
+        if !good {
+            return Err(format!(
+                "{field:?} is no {name} of a schedule: numbers from {least} to {most}, `*`, ranges, lists and steps."
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn cron_value(text: &str, field: &str) -> Option<u32> {
+    let names: &[&str] = match field {
+        "month" => &[
+            "", "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
+        ],
+        "weekday" => &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
+        _ => &[],
+    };
+    let upper = text.to_uppercase();
+    let named = names.iter().position(|name| !name.is_empty() && *name == upper);
+    named.map(|index| index as u32).or_else(|| text.parse().ok())
+}
+
+fn env(reader: &Reader) -> BTreeMap<String, Value> {
+    let mut env = BTreeMap::new();
+    let Some(value) = reader.any("env") else { return env };
+    let Value::Map(map) = value else {
+        let detail = format!(
+            "Inappropriate value for attribute \"env\": an object is required, not {}.",
+            kind_name(value)
+        );
+        reader.fail(
+            "env",
+            "Incorrect attribute value type",
+            detail,
+            "write `{ NAME = \"value\" }`",
+        );
+        return env;
+    };
+    for (name, value) in map {
+        check_variable(reader, "env", name);
+        let text = match value {
+            // An unset variable is not there at all.
+            Value::Null => continue,
+            Value::Unknown(_) | Value::Secret(_) => value.clone(),
+            other => match to_text(other) {
+                Ok(text) => Value::String(text),
+                Err(_) => {
+                    let detail = format!(
+                        "The environment variable {name:?} is a string, and its value is {}.",
+                        kind_name(other)
+                    );
+                    reader.fail(
+                        "env",
+                        "Incorrect attribute value type",
+                        detail,
+                        "`jsonencode(…)` makes a string of it",
+                    );
+                    continue;
+                }
+            },
+        };
+        env.insert(name.clone(), text);
+    }
+    env
+}
+
+fn check_variable(reader: &Reader, attribute: &str, name: &str) {
+    let good = name
+        .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '-' || c == '.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if !good {
+        let detail = format!(
+            "{name:?} is no name of an environment variable: letters, digits, `_`, `-` and `.`, first no digit."
+        );
+        reader.fail(attribute, "Invalid name", detail, "");
+    }
+}
+
+fn needs(reader: &Reader) -> Needs {
+    let gpu_types = reader.texts("gpu_types").unwrap_or_default();
+    let gpus = reader.count("gpus", 0, 1024).unwrap_or_default();
+    let declared = reader.section.attributes.get("gpus").is_none_or(|f| f.value.is_some());
+    for attribute in ["gpu_types", "gpu_memory"] {
+        if gpus == 0 && declared && reader.has(attribute) {
+            let detail = format!("{attribute:?} says which GPUs, and \"gpus\" says none.");
+            reader.fail(attribute, "GPUs without a number", detail, "set `gpus`, per replica");
+        }
+    }
+    if gpu_types.iter().any(|name| name.trim().is_empty())
+        || (reader.has("gpu_types") && gpu_types.is_empty())
+    {
+        reader.fail(
+            "gpu_types",
+            "Value is empty",
+            "A list of GPU types names some.",
+            "leave it out for any type",
+        );
+    }
+    Needs {
+        gpus,
+        gpu_types,
+        gpu_memory_gib: reader.quantity("gpu_memory", Measure::Memory).unwrap_or_default(),
+        cpus: reader.number("cpus", 0.0, 100_000.0).unwrap_or_default(),
+        memory_gib: reader.quantity("memory", Measure::Memory).unwrap_or_default(),
+        storage_tb: reader.quantity("storage", Measure::Storage).unwrap_or_default(),
+        network_mbps: reader.quantity("network", Measure::Bandwidth).unwrap_or_default(),
+    }
+}
+
+fn autoscale(reader: &Reader) -> Option<Autoscale> {
+    reader.require("min", "2");
+    reader.require("max", "10");
+    let min = reader.count("min", 1, MAX_REPLICAS);
+    let max = reader.count("max", 1, MAX_REPLICAS);
+    let target_cpu = reader.share("target_cpu").unwrap_or(0.8);
+    if target_cpu == 0.0 {
+        reader.fail("target_cpu", "Value out of range", "\"target_cpu\" is more than 0.", "");
+    }
+    let (min, max) = (min?, max?);
+    if min > max {
+        let detail = format!("\"min\" is {min} and \"max\" is {max}.");
+        reader.fail("min", "Value out of range", detail, "the smallest number comes first");
+        return None;
+    }
+    Some(Autoscale { min, max, target_cpu })
+}
+
+fn health(reader: &Reader, port: Option<u16>) -> Option<Health> {
+    reader.require("path", "\"/healthz\"");
+    let path = reader.filled("path").unwrap_or_else(|| "/".into());
+    if !path.starts_with('/') {
+        let hint = format!("write {:?}", format!("/{path}"));
+        reader.fail("path", "Invalid path", "A path starts with `/`.", &hint);
+    }
+    let own = reader.count("port", 1, 65_535).map(|port| port as u16);
+    let delay = reader.quantity("initial_delay", Measure::Duration).unwrap_or_default();
+    let Some(port) = own.or(port) else {
+        if !reader.has("port") {
+            let detail = "Neither the service nor its health check says a port.";
+            reader.fail("port", "Missing required argument", detail, "set `port` in the service");
+        }
+        return None;
+    };
+    Some(Health { path, port, initial_delay_seconds: delay.ceil().min(f64::from(u32::MAX)) as u32 })
+}
+
+fn placement(
+    reader: &Reader,
+    clouds: &BTreeMap<String, Cloud>,
+    replicas: u32,
+    warnings: &mut Vec<Diagnostic>,
+) -> PlacementRules {
+    let chosen = reader.references("clouds", "cloud").unwrap_or_default();
+    if reader.any("clouds") == Some(&Value::List(Vec::new())) {
+        let detail = "The list of clouds is empty, so nothing could run.";
+        reader.fail("clouds", "Value is empty", detail, "leave `clouds` out for any cloud");
+    }
+    let regions = regions(reader, clouds, &chosen);
+    let markets = markets(reader);
+    let spot = reader.block("spot", |reader| SpotRules {
+        max_share: reader.share("max_share"),
+        base_on_demand: reader.count("base_on_demand", 0, MAX_REPLICAS).unwrap_or_default(),
+    });
+    if spot.is_some() && !markets.contains(&Market::Spot) {
+        let section = reader.section.sections.get("spot").and_then(|all| all.first());
+        warnings.push(
+            Diagnostic::warning(
+                "Spot rules without the spot market",
+                "The `spot` block has no effect, because \"spot\" is not among the markets.",
+            )
+            .at(section.map(|section| section.header.clone()))
+            .hint("add it: `markets = [\"on_demand\", \"spot\"]`"),
+        );
+    }
+    let spread: Vec<Spread> =
+        reader.blocks("spread", |r, _| spread(&r, replicas)).into_iter().flatten().collect();
+    for (index, one) in spread.iter().enumerate() {
+        if spread[..index].iter().any(|before| before.over == one.over) {
+            let section = reader.section.sections.get("spread").and_then(|all| all.get(index));
+            let diagnostic = Diagnostic::error(
+                "Duplicate declaration",
+                "Two `spread` blocks are over the same.",
+            );
+            let diagnostic = diagnostic.at(section.map(|section| section.header.clone()));
+            reader.report(diagnostic.hint("put `min` and `max_share` into one block"));
+        }
+    }
+    let split = reader.bool("split").unwrap_or(true);
+    if !split
+        && spread
+            .iter()
+            .any(|spread| spread.min.unwrap_or(0) > 1 && spread.over != SpreadOver::Zone)
+    {
+        let detail =
+            "`split = false` keeps all replicas at one site, and a `spread` block wants several.";
+        reader.fail("split", "Placement rules contradict", detail, "remove one of the two");
+    }
+    PlacementRules { clouds: chosen, regions, markets, spot, spread, split }
+}
+
+fn regions(reader: &Reader, clouds: &BTreeMap<String, Cloud>, chosen: &[String]) -> Vec<String> {
+    let patterns = reader.texts("regions").unwrap_or_default();
+    if reader.has("regions") && patterns.is_empty() {
+        let detail = "The list of regions is empty, so nothing could run.";
+        reader.fail("regions", "Value is empty", detail, "leave `regions` out for any region");
+    }
+    let usable: Vec<&Cloud> =
+        clouds.values().filter(|c| chosen.is_empty() || chosen.contains(&c.name)).collect();
+    // A cloud without a list has all of its catalog, which is for the placement to look at.
+    let listed = !usable.is_empty() && usable.iter().all(|cloud| !cloud.regions.is_empty());
+    let known: Vec<&str> = usable.iter().flat_map(|c| &c.regions).map(String::as_str).collect();
+    for pattern in &patterns {
+        let good = |c: char| c.is_ascii_alphanumeric() || "-_*".contains(c);
+        if pattern.is_empty() || !pattern.chars().all(good) {
+            let detail =
+                format!("{pattern:?} is no pattern of regions: letters, digits, `-` and `*`.");
+            reader.fail("regions", "Invalid region pattern", detail, "for example \"us-*\"");
+        } else if listed && !known.iter().any(|region| matches_pattern(pattern, region)) {
+            let hint = match nearest(pattern, known.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("regions are {}", known.join(", ")),
+            };
+            let detail = format!("No region of the clouds it may use matches {pattern:?}.");
+            reader.fail("regions", "Unknown region", detail, &hint);
+        }
+    }
+    patterns
+}
+
+/// Whether a region's name matches a pattern in which `*` stands for any text.
+pub(crate) fn matches_pattern(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+fn markets(reader: &Reader) -> Vec<Market> {
+    const NAMES: [&str; 3] = ["on_demand", "reserved", "spot"];
+    let mut markets: Vec<Market> = Vec::new();
+    for name in reader.texts("markets").unwrap_or_default() {
+        match name.parse::<Market>() {
+            Ok(market) if markets.contains(&market) => {
+                let detail = format!("\"markets\" names {name:?} twice.");
+                reader.fail("markets", "Duplicate reference", detail, "");
+            }
+            Ok(market) => markets.push(market),
+            Err(_) => {
+                let hint = match nearest(&name, NAMES) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("markets are {}", NAMES.join(", ")),
+                };
+                reader.fail("markets", "Unknown market", format!("{name:?} is no market."), &hint);
+            }
+        }
+    }
+    if markets.is_empty() {
+        if reader.value("markets") == Some(&Value::List(Vec::new())) {
+            let hint = "leave `markets` out for on demand only";
+            reader.fail("markets", "Value is empty", "The list of markets is empty.", hint);
+        }
+        markets.push(Market::OnDemand);
+    }
+    markets.sort();
+    markets
+}
+
+fn spread(reader: &Reader, replicas: u32) -> Option<Spread> {
+    reader.require("over", "\"region\"");
+    let over = match reader.filled("over")?.as_str() {
+        "cloud" => SpreadOver::Cloud,
+        "region" => SpreadOver::Region,
+        "zone" => SpreadOver::Zone,
+        other => {
+            let hint = match nearest(other, ["cloud", "region", "zone"]) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "spread over \"cloud\", \"region\" or \"zone\"".into(),
+            };
+            let detail = format!("Replicas cannot be spread over {other:?}.");
+            reader.fail("over", "Invalid spread", detail, &hint);
+            return None;
+        }
+    };
+    let min = reader.count("min", 1, 1000);
+    if let Some(min) = min
+        && min > replicas
+    {
+        let detail =
+            format!("{} cannot be in {min} places.", super::counted(replicas as usize, "replica"));
+        reader.fail("min", "Value out of range", detail, "raise `replicas`, or lower `min`");
+    }
+    let max_share = reader.share("max_share");
+    if max_share == Some(0.0) {
+        reader.fail("max_share", "Value out of range", "\"max_share\" is more than 0.", "");
+    }
+    if min.is_none() && max_share.is_none() {
+        let detail = "A `spread` block says how many places at least, or how much in one at most.";
+        reader.fail("min", "Missing required argument", detail, "set `min` or `max_share`");
+    }
+    Some(Spread { over, min, max_share })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_with_stars() {
+        for (pattern, name, expected) in [
+            ("us-*", "us-east-1", true),
+            ("us-*", "eu-west-1", false),
+            ("*", "x", true),
+            ("us-east-1", "us-east-1", true),
+            ("us-east", "us-east-1", false),
+            ("*-west-*", "eu-west-1", true),
+            ("*-1", "us-east-1", true),
+            ("a*a", "a", false),
+            ("a*b*c", "axbxc", true),
+        ] {
+            assert_eq!(matches_pattern(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn schedules_are_crons() {
+        for good in ["0 3 * * *", "*/5 0-6,12 1 JAN mon-fri", "@daily", "0 0 * * 7"] {
+            assert_eq!(check_schedule(good), Ok(()), "{good}");
+        }
+        for bad in
+            ["", "0 3 * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "5-1 * * * *", "x * * * *"]
+        {
+            assert!(check_schedule(bad).is_err(), "{bad}");
+        }
+    }
+}
