@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use fleetform_contract::{Cloud, Error, KubeAccess, Record, Result};
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::attributes::{required, segment};
 use crate::clusters::VERSION;
@@ -56,7 +56,7 @@ pub async fn cluster_access(
     cluster: &Record,
 ) -> Result<KubeAccess> {
     let path = format!("{}/listClusterUserCredential", cluster.id);
-    let answer = arm.post(&path, VERSION, &json!({})).await?;
+    let answer = arm.post(&path, VERSION).await?;
     let mut access = parse(&answer)
         .map_err(|what| Error::rejected(format!("the kubeconfig of {} {what}", cluster.address)))?;
     if access.token.is_none() && access.client_certificate.is_none() {
@@ -98,6 +98,8 @@ fn parse(answer: &Json) -> std::result::Result<KubeAccess, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn answer(user: &str) -> Json {

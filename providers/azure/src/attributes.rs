@@ -1,14 +1,15 @@
 //! Between Azure's JSON and Terraform's attributes: what the API families share.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use fleetform_contract::{
     Address, Attributes, Error, Owner, Progress, Record, Remote, Resource, Result, Value,
 };
 use http::{Method, header};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::resources::TAG_PREFIX;
+use crate::roles;
 use crate::transport::{Arm, Change};
 
 /// The text that an attribute must have for a call to make sense.
@@ -47,6 +48,15 @@ pub fn tags(body: &Json) -> &Json {
     if body["tags"].is_object() { &body["tags"] } else { &body["properties"]["tags"] }
 }
 
+/// The marks that tell whose an object is: its tags, or where it has none, its description.
+fn marks(body: &Json) -> Cow<'_, Json> {
+    if body["properties"]["description"].is_string() {
+        Cow::Owned(roles::marks(body))
+    } else {
+        Cow::Borrowed(tags(body))
+    }
+}
+
 /// The address that the tags name, where the owner is this one.
 pub fn owned(tags: &Json, owner: &Owner) -> Option<Address> {
     let tag = |name: &str| tags[format!("{TAG_PREFIX}{name}")].as_str();
@@ -65,7 +75,7 @@ pub async fn ensure(
     let (path, version) = (put.path, put.version);
     let mut put = put;
     if let Some(existing) = arm.get(path, version).await? {
-        expect_ours(desired, path, tags(&existing))?;
+        expect_ours(desired, path, &marks(&existing))?;
         match existing["properties"]["provisioningState"].as_str() {
             Some("Deleting") => arm.gone(path, version, progress).await?,
             // Azure's remedy for what failed is to ask for it again.
@@ -104,6 +114,13 @@ pub async fn current(arm: &Arm, record: &Record, version: &str) -> Result<Json> 
     Ok(body)
 }
 
+/// Takes away what Azure says and does not want to hear.
+pub fn strip(body: &mut Json, names: &[&str]) {
+    if let Some(map) = body.as_object_mut() {
+        map.retain(|name, _| !names.contains(&name.as_str()));
+    }
+}
+
 /// Whether the attribute differs between the record and what is desired.
 pub fn differs(record: &Record, desired: &Resource, name: &str) -> bool {
     record.attributes.get(name) != desired.attributes.get(name)
@@ -115,14 +132,16 @@ pub fn remote(id: String, mut attributes: Attributes) -> Remote {
     Remote { id, attributes }
 }
 
-fn expect_ours(desired: &Resource, path: &str, tags: &Json) -> Result<()> {
-    let wanted = desired.attributes.get("tags").and_then(Value::as_map);
-    let is_ours = |wanted: &BTreeMap<String, Value>| {
-        let ours = wanted.iter().filter(|(name, _)| name.starts_with(TAG_PREFIX));
-        ours.clone().count() > 0
-            && ours.clone().all(|(name, value)| value.as_str() == tags[name].as_str())
+fn expect_ours(desired: &Resource, path: &str, marks: &Json) -> Result<()> {
+    let wanted = match desired.attributes.get("tags") {
+        Some(tags) => tags.to_plain_json(),
+        None => roles::marks(&json!({ "properties": {
+            "description": json(&desired.attributes, "description"),
+        } })),
     };
-    if wanted.is_some_and(is_ours) {
+    let mut ours = wanted.as_object().into_iter().flatten();
+    let mut ours = ours.by_ref().filter(|(name, _)| name.starts_with(TAG_PREFIX)).peekable();
+    if ours.peek().is_some() && ours.all(|(name, value)| *value == marks[name]) {
         return Ok(());
     }
     Err(Error::rejected(format!(

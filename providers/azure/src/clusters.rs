@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::attributes::{
     collect, current, differs, ensure, if_new, if_unchanged, json, location, owned, put, remote,
-    required, segment, tags,
+    required, segment, strip, tags,
 };
 use crate::resources::SYSTEM_POOL;
 use crate::transport::Arm;
@@ -15,6 +15,19 @@ use crate::{groups, node_pools};
 
 /// Of `Microsoft.ContainerService`.
 pub const VERSION: &str = "2025-08-01";
+
+/// What only Azure says of a cluster, and of its properties.
+const TOLD: [&str; 5] = ["id", "name", "type", "systemData", "eTag"];
+const TOLD_PROPERTIES: [&str; 8] = [
+    "azurePortalFQDN",
+    "currentKubernetesVersion",
+    "fqdn",
+    "maxAgentPools",
+    "powerState",
+    "privateFQDN",
+    "provisioningState",
+    "resourceUID",
+];
 
 /// `/subscriptions/S/resourceGroups/G/providers/Microsoft.ContainerService/managedClusters/NAME`.
 pub fn id(arm: &Arm, group: &str, name: &str) -> Result<String> {
@@ -70,7 +83,12 @@ pub async fn update(
             pool["orchestratorVersion"] = version;
         }
     }
+    for pool in properties["agentPoolProfiles"].as_array_mut().into_iter().flatten() {
+        strip(pool, &node_pools::TOLD_PROPERTIES);
+    }
+    strip(properties, &TOLD_PROPERTIES);
     let condition = if_unchanged(&body["eTag"]);
+    strip(&mut body, &TOLD);
     let mut put = put(&record.id, VERSION, body);
     put.condition = condition;
     let now = arm.change(put, progress).await?;
@@ -78,10 +96,9 @@ pub async fn update(
 }
 
 /// The clusters and node pools with the owner's tags. A cluster's own list of pools has their tags, so this is
-/// one call for the subscription.
-pub async fn list(arm: &Arm, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
-    let subscription = arm.subscription()?;
-    let path = format!("{subscription}/providers/Microsoft.ContainerService/managedClusters");
+/// one call for the scope, which is a subscription or a resource group.
+pub async fn list(arm: &Arm, scope: &str, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+    let path = format!("{scope}/providers/Microsoft.ContainerService/managedClusters");
     let mut found = Vec::new();
     for body in arm.list(&path, VERSION, None).await? {
         let names = body["id"].as_str().and_then(|id| segment(id, "resourceGroups"));

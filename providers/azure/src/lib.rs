@@ -1,7 +1,7 @@
 //! Azure: what it rents, the resources that a placement becomes there (resource group, AKS clusters and
-//! node pools, container registries), and the calls to Azure Resource Manager that make them.
+//! node pools, container registries and who may pull from them), and the calls to Azure Resource Manager that make them.
 //!
-//! `catalog` and `resources` are pure. `groups`, `clusters`, `node_pools` and `registries` hold the calls, one
+//! `catalog` and `resources` are pure. `groups`, `clusters`, `node_pools`, `registries` and `roles` hold the calls, one
 //! family of the API each, on `transport`, the only place that knows HTTP. `emulator` is the same API on
 //! the sandbox.
 
@@ -14,6 +14,7 @@ mod groups;
 mod node_pools;
 mod registries;
 mod resources;
+mod roles;
 mod schema;
 mod transport;
 
@@ -93,6 +94,7 @@ impl Objects for Azure {
             schema::CLUSTER => clusters::read(&self.arm, reference).await,
             schema::NODE_POOL => node_pools::read(&self.arm, reference).await,
             schema::REGISTRY => registries::read(&self.arm, reference).await,
+            schema::ROLE_ASSIGNMENT => roles::read(&self.arm, reference).await,
             _ => Err(foreign(reference.address)),
         }
     }
@@ -112,6 +114,7 @@ impl Objects for Azure {
                 node_pools::create(&self.arm, desired, progress).await
             }
             schema::REGISTRY => registries::create(&self.arm, desired, progress).await,
+            schema::ROLE_ASSIGNMENT => roles::create(&self.arm, desired, progress).await,
             _ => Err(foreign(&desired.address)),
         }
     }
@@ -136,6 +139,7 @@ impl Objects for Azure {
                 node_pools::update(&self.arm, record, desired, progress).await
             }
             schema::REGISTRY => registries::update(&self.arm, record, desired, progress).await,
+            schema::ROLE_ASSIGNMENT => roles::update(record),
             _ => Err(foreign(&desired.address)),
         }
     }
@@ -154,14 +158,19 @@ impl Objects for Azure {
                 self.arm.delete(&record.id, clusters::VERSION, progress).await
             }
             schema::REGISTRY => self.arm.delete(&record.id, registries::VERSION, progress).await,
+            schema::ROLE_ASSIGNMENT => self.arm.delete(&record.id, roles::VERSION, progress).await,
             _ => Err(foreign(&record.address)),
         }
     }
 
     async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
-        let mut found = groups::list(&self.arm, owner).await?;
-        found.extend(clusters::list(&self.arm, owner).await?);
-        found.extend(registries::list(&self.arm, owner).await?);
+        // Where the stack names a group, nothing beyond it is asked for: credentials may end there.
+        let (scope, mut found) = match self.cloud.account.get("resource_group") {
+            Some(group) => (groups::id(&self.arm, group)?, Vec::new()),
+            None => (self.arm.subscription()?, groups::list(&self.arm, owner).await?),
+        };
+        found.extend(clusters::list(&self.arm, &scope, owner).await?);
+        found.extend(registries::list(&self.arm, &scope, owner).await?);
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(found)
     }

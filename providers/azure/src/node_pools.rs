@@ -6,7 +6,7 @@ use fleetform_contract::{
 use serde_json::{Value as Json, json};
 
 use crate::attributes::{
-    collect, current, ensure, if_new, if_unchanged, json, put, remote, required,
+    collect, current, ensure, if_new, if_unchanged, json, put, remote, required, strip,
 };
 use crate::clusters::VERSION;
 use crate::transport::Arm;
@@ -39,6 +39,10 @@ const MUTABLE: [&str; 7] = [
     "nodeTaints",
     "orchestratorVersion",
 ];
+
+/// What only Azure says of a pool.
+pub const TOLD_PROPERTIES: [&str; 5] =
+    ["currentOrchestratorVersion", "eTag", "nodeImageVersion", "powerState", "provisioningState"];
 
 /// The cluster that a pool belongs to.
 pub fn cluster_id(attributes: &Attributes) -> Result<&str> {
@@ -87,6 +91,8 @@ pub async fn update(
     properties["count"] = count.into();
 
     let condition = if_unchanged(&properties["eTag"]);
+    strip(properties, &TOLD_PROPERTIES);
+    let body = json!({ "properties": properties.take() });
     let mut put = put(&record.id, VERSION, body);
     put.condition = condition;
     let now = arm.change(put, progress).await?;

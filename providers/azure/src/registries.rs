@@ -9,8 +9,8 @@ use serde_json::{Value as Json, json};
 use crate::attributes::{
     collect, ensure, json, location, owned, put, remote, required, segment, tags,
 };
-use crate::groups;
 use crate::transport::{Arm, Change};
+use crate::{groups, roles};
 
 /// Of `Microsoft.ContainerRegistry`.
 pub const VERSION: &str = "2025-11-01";
@@ -52,18 +52,19 @@ pub async fn update(
     Ok(as_remote(record.id.clone(), &now))
 }
 
-/// The registries with the owner's tags.
-pub async fn list(arm: &Arm, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
-    let subscription = arm.subscription()?;
-    let path = format!("{subscription}/providers/Microsoft.ContainerRegistry/registries");
-    let bodies = arm.list(&path, VERSION, None).await?;
-    let ours = bodies.iter().filter_map(|body| {
-        let address = owned(tags(body), owner)?;
-        let group = segment(body["id"].as_str()?, "resourceGroups")?;
-        let id = id(arm, group, body["name"].as_str()?).ok()?;
-        Some((address, as_remote(id, body)))
-    });
-    Ok(ours.collect())
+/// The registries with the owner's tags, and what is assigned at them.
+pub async fn list(arm: &Arm, scope: &str, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+    let path = format!("{scope}/providers/Microsoft.ContainerRegistry/registries");
+    let mut found = Vec::new();
+    for body in arm.list(&path, VERSION, None).await? {
+        let Some(address) = owned(tags(&body), owner) else { continue };
+        let group = body["id"].as_str().and_then(|id| segment(id, "resourceGroups"));
+        let (Some(group), Some(name)) = (group, body["name"].as_str()) else { continue };
+        let id = id(arm, group, name)?;
+        found.extend(roles::list(arm, &id, owner).await?);
+        found.push((address, as_remote(id, &body)));
+    }
+    Ok(found)
 }
 
 fn changeable(desired: &Resource) -> Json {

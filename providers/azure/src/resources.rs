@@ -1,5 +1,6 @@
 //! Sites and registries → Azure's resources: one resource group for the cloud, a cluster for each
-//! site, a node pool for each offering there, a container registry for each `registry`. Pure.
+//! site, a node pool for each offering there, a container registry for each `registry` that the
+//! nodes of every site may pull from. Pure.
 //!
 //! Invariant: a resource's address, name and place do not depend on what else is placed, so a service
 //! that comes or goes replaces nothing it does not use.
@@ -50,11 +51,14 @@ pub fn resources(
     if !group_exists(cloud) {
         resources.push(maker.group());
     }
-    for site in sites {
+    for site in &sites {
         resources.push(maker.cluster(site));
         resources.extend(site.pools.iter().map(|pool| maker.node_pool(site, pool)));
     }
-    resources.extend(registries.into_iter().map(|registry| maker.registry(registry)));
+    for registry in registries {
+        resources.push(maker.registry(registry));
+        resources.extend(sites.iter().map(|site| maker.pull_role(registry, site)));
+    }
     resources
 }
 
@@ -164,6 +168,7 @@ impl Maker<'_> {
     }
 
     fn registry(&self, registry: &Registry) -> Resource {
+        let address = self.registry_address(registry);
         let location = registry.regions.first().map_or(self.home(), String::as_str);
         let attributes = [
             ("name", registry_name(self.owner, self.cloud, registry).into()),
@@ -172,9 +177,34 @@ impl Maker<'_> {
             ("sku", "Standard".into()),
             ("admin_enabled", false.into()),
         ];
-        let name = self.cloud.resource_name();
-        let address = Address::keyed(schema::REGISTRY, name, &registry.name);
         self.resource(address, attributes, self.parents())
+    }
+
+    /// Lets the nodes of a site pull from a registry.
+    fn pull_role(&self, registry: &Registry, site: &Site) -> Resource {
+        let cluster = cluster_address(self.cloud, &site.region);
+        let registry_address = self.registry_address(registry);
+        let key = format!("{}/{}", registry.name, site.region);
+        let address = Address::keyed(schema::ROLE_ASSIGNMENT, self.cloud.resource_name(), key);
+        let marks = self.owner.tags(TAG_PREFIX, &address);
+        let marks = Value::map(marks.map(|(name, value)| (name, value.into())));
+        let name = guid(&format!("{}/{address}", self.owner.lineage));
+        let attributes = Value::map([
+            ("name", name.into()),
+            ("scope", Value::unknown(&registry_address, "id")),
+            ("role_definition_name", "AcrPull".into()),
+            ("principal_id", Value::unknown(&cluster, "kubelet_identity.0.object_id")),
+            ("principal_type", "ServicePrincipal".into()),
+            // Assignments have no tags.
+            ("description", marks.to_plain_json().to_string().into()),
+        ]);
+        Resource {
+            address,
+            cloud: self.cloud.name.clone(),
+            site: None,
+            attributes: attributes.as_map().cloned().unwrap_or_default(),
+            depends_on: vec![cluster, registry_address],
+        }
     }
 
     fn resource<const N: usize>(
@@ -192,6 +222,10 @@ impl Maker<'_> {
             .collect();
         attributes.insert("tags".to_owned(), tags);
         Resource { address, cloud: self.cloud.name.clone(), site: None, attributes, depends_on }
+    }
+
+    fn registry_address(&self, registry: &Registry) -> Address {
+        Address::keyed(schema::REGISTRY, self.cloud.resource_name(), &registry.name)
     }
 
     fn group_address(&self) -> Address {
@@ -261,6 +295,12 @@ fn fit(text: &str, limit: usize) -> String {
     let stem = mapped[..mapped.len().min(limit - 7)].trim_end_matches(['-', '_']);
     let separator = if stem.is_empty() { "" } else { "-" };
     format!("{stem}{separator}{}", &fingerprint(text)[..6])
+}
+
+/// A GUID that stands for a text.
+fn guid(text: &str) -> String {
+    let hex = fingerprint(text);
+    format!("{}-{}-5{}-8{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30])
 }
 
 /// Lower-case hexadecimal digits that stand for a text.

@@ -59,7 +59,7 @@ fn registry() -> Registry {
 }
 
 #[test]
-fn a_site_and_a_registry_are_four_resources() {
+fn a_site_and_a_registry_are_five_resources() {
     let pools = vec![pool("Standard_NC24ads_A100_v4", Market::Spot, 1)];
     let made = resources(&cloud(), &[site("eastus", pools)], &[registry()], &owner());
     let seen: Vec<serde_json::Value> = made
@@ -151,6 +151,31 @@ fn a_site_and_a_registry_are_four_resources() {
                 "tags": tags(r#"azurerm_container_registry.main["main"]"#),
             },
             "depends_on": ["azurerm_resource_group.main"],
+        },
+        {
+            "address": r#"azurerm_role_assignment.main["main/eastus"]"#,
+            "attributes": {
+                "description": tags(r#"azurerm_role_assignment.main["main/eastus"]"#).to_string(),
+                "name": "0635a3cb-5bb5-5dfe-8043-4476ff719fe4",
+                "principal_id": {
+                    "$unknown": {
+                        "address": r#"azurerm_kubernetes_cluster.main["eastus"]"#,
+                        "path": "kubelet_identity.0.object_id",
+                    },
+                },
+                "principal_type": "ServicePrincipal",
+                "role_definition_name": "AcrPull",
+                "scope": {
+                    "$unknown": {
+                        "address": r#"azurerm_container_registry.main["main"]"#,
+                        "path": "id",
+                    },
+                },
+            },
+            "depends_on": [
+                r#"azurerm_kubernetes_cluster.main["eastus"]"#,
+                r#"azurerm_container_registry.main["main"]"#,
+            ],
         },
     ]);
     assert_eq!(json!(seen), expected, "{:#}", json!(seen));

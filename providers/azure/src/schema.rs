@@ -6,13 +6,14 @@ pub const RESOURCE_GROUP: &str = "azurerm_resource_group";
 pub const CLUSTER: &str = "azurerm_kubernetes_cluster";
 pub const NODE_POOL: &str = "azurerm_kubernetes_cluster_node_pool";
 pub const REGISTRY: &str = "azurerm_container_registry";
+pub const ROLE_ASSIGNMENT: &str = "azurerm_role_assignment";
 
 /// The schema of one of Azure's resource types.
 pub fn schema(kind: &str) -> Option<&'static Schema> {
     SCHEMAS.iter().find(|schema| schema.kind == kind)
 }
 
-static SCHEMAS: [Schema; 4] = [
+static SCHEMAS: [Schema; 5] = [
     Schema {
         kind: RESOURCE_GROUP,
         partial: false,
@@ -89,6 +90,19 @@ static SCHEMAS: [Schema; 4] = [
             Attribute::ours("sku").required(),
             Attribute::ours("admin_enabled"),
             Attribute::ours("tags"),
+        ],
+    },
+    Schema {
+        kind: ROLE_ASSIGNMENT,
+        partial: false,
+        attributes: &[
+            Attribute::computed("id"),
+            Attribute::ours("name").required().forces_replacement(),
+            Attribute::ours("scope").required().forces_replacement(),
+            Attribute::ours("role_definition_name").required().forces_replacement(),
+            Attribute::ours("principal_id").required().forces_replacement(),
+            Attribute::ours("principal_type").forces_replacement(),
+            Attribute::ours("description").forces_replacement(),
         ],
     },
 ];

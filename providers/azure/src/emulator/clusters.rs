@@ -3,30 +3,17 @@
 //! A cluster's node pools are kept beside it, one object each, and put into its answers. While any of them
 //! is in the middle of something, so is the cluster, and everything else is refused.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use fleetform_sandbox::{Object, Table};
 use http::StatusCode;
 use serde_json::{Value as Json, json};
 
 use super::answer::{Answer, Refusal, refuse};
 use super::{
-    CLUSTERS, Call, POOLS, begin, groups, no_such_type, nodes, operations, settle_state, state,
-    validate, wrong_method,
+    CLUSTERS, Call, POOLS, begin, credentials, groups, no_such_type, nodes, operations,
+    settle_state, state, validate, versions, wrong_method,
 };
-use crate::attributes::segment;
 
 const KIND: &str = "Microsoft.ContainerService/managedClusters";
-
-/// Kubernetes versions on offer with their patch releases, oldest first, and the default.
-const VERSIONS: [(&str, &str); 5] = [
-    ("1.31", "1.31.13"),
-    ("1.32", "1.32.9"),
-    ("1.33", "1.33.5"),
-    ("1.34", "1.34.1"),
-    ("1.35", "1.35.0"),
-];
-const DEFAULT_VERSION: &str = "1.33";
 
 const FIELDS: [&str; 13] = [
     "id",
@@ -106,7 +93,7 @@ pub fn route_subscription(
     match (call.method.as_str(), rest) {
         ("GET", ["managedclusters"]) => Ok(list(table, call, &format!("{}/", call.subscription()))),
         ("GET", ["locations", _, "operations", id]) => operations::status(table, call, id),
-        ("GET", ["locations", _, "kubernetesversions"]) => Ok(versions()),
+        ("GET", ["locations", _, "kubernetesversions"]) => Ok(versions::list()),
         (_, ["managedclusters"] | ["locations", _, "operations", _]) => Err(wrong_method(call)),
         _ => Err(no_such_type(call)),
     }
@@ -131,7 +118,7 @@ pub fn route_group(table: &mut Table, call: &Call, rest: &[&str]) -> Result<Answ
                 _,
                 role @ ("listclusterusercredential" | "listclusteradmincredential"),
             ],
-        ) => credentials(table, call, role),
+        ) => credentials::give(table, call, role),
         (_, ["managedclusters", _, "agentpools", rest @ ..]) => nodes::route(table, call, rest),
         (_, ["managedclusters"] | ["managedclusters", _]) => Err(wrong_method(call)),
         _ => Err(no_such_type(call)),
@@ -261,7 +248,7 @@ fn put(table: &mut Table, call: &Call) -> Result<Answer, Refusal> {
     if before.is_some() {
         expect_idle(table, &key)?;
     }
-    let version = version(wanted, before.as_ref(), name)?;
+    let version = versions::choose(wanted, before.as_ref(), name)?;
     let profiles = wanted["agentPoolProfiles"].as_array().cloned().unwrap_or_default();
     let pools = pools(table, call, &key, before.as_ref(), &profiles, &location, &version)?;
     if before.is_none() {
@@ -275,7 +262,7 @@ fn put(table: &mut Table, call: &Call) -> Result<Answer, Refusal> {
     if let Some(before) = &before {
         expect_same(&before["properties"]["dnsPrefix"], &wanted["dnsPrefix"], "dnsPrefix")?;
     }
-    let unique = operations::request_id(table.duration(&key, 0, u64::MAX - 1));
+    let unique = operations::guid(&key, 0);
     let managed = format!("MC_{group}_{name}_{location}");
     let mut properties = wanted.clone();
     let computed = json!({
@@ -376,35 +363,6 @@ fn expect_settings(body: &Json) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-/// The version asked for and its patch release. Versions go up by one minor at a time.
-fn version(wanted: &Json, before: Option<&Json>, name: &str) -> Result<(String, String), Refusal> {
-    let before = before.and_then(|body| body["properties"]["kubernetesVersion"].as_str());
-    let asked = wanted["kubernetesVersion"].as_str().or(before).unwrap_or(DEFAULT_VERSION);
-    let index =
-        |asked: &str| VERSIONS.iter().position(|(minor, patch)| *minor == asked || *patch == asked);
-    let Some(new) = index(asked) else {
-        return refuse(Refusal::bad(
-            "K8sVersionNotSupported",
-            format!(
-                "Managed cluster {name} is on version {asked}, which is not supported in this region. Please use \
-                 [az aks get-versions] command to get the supported version list in this region."
-            ),
-        ));
-    };
-    let old = before.and_then(index).unwrap_or(new);
-    if new < old || new > old + 1 {
-        return refuse(Refusal::bad(
-            "OperationNotAllowed",
-            format!(
-                "Upgrading Kubernetes version {} to {asked} is not allowed. Available upgrades: {}.",
-                before.unwrap_or_default(),
-                VERSIONS.get(old + 1).map_or("none", |(_, patch)| patch)
-            ),
-        ));
-    }
-    Ok((asked.to_owned(), VERSIONS[new].1.to_owned()))
 }
 
 /// The pools that the cluster's PUT makes or changes. It can neither add nor drop one later.
@@ -512,45 +470,4 @@ fn delete(table: &mut Table, call: &Call) -> Result<Answer, Refusal> {
     let mut answer = Answer::empty(StatusCode::ACCEPTED);
     operations::announce(&mut answer, call, &location, settles_at);
     Ok(answer)
-}
-
-fn versions() -> Answer {
-    let value = VERSIONS.map(|(minor, patch)| {
-        json!({ "version": minor, "isDefault": minor == DEFAULT_VERSION, "patchVersions": { patch: {} } })
-    });
-    Answer::ok(json!({ "values": value }))
-}
-
-/// A kubeconfig with a token. The address is that of the cluster as Azure would name it; where the
-/// sandbox's API server is, only its host knows.
-fn credentials(table: &Table, call: &Call, role: &str) -> Result<Answer, Refusal> {
-    let body = existing(table, call)?;
-    if ["Creating", "Deleting"].contains(&state(&body)) {
-        return refuse(Refusal::bad(
-            "BadRequest",
-            format!("The cluster '{}' is in the state {}.", call.name(7), state(&body)),
-        ));
-    }
-    if body["properties"]["disableLocalAccounts"] == true && role.contains("admin") {
-        return refuse(Refusal::bad(
-            "BadRequest",
-            "Getting static credential is not allowed because this cluster is set to disable local accounts.",
-        ));
-    }
-    let (kind, user) = match role {
-        "listclusteradmincredential" => ("clusterAdmin", "clusterAdmin"),
-        _ => ("clusterUser", "clusterUser"),
-    };
-    let name = body["name"].as_str().unwrap_or_default();
-    let group =
-        segment(body["id"].as_str().unwrap_or_default(), "resourceGroups").unwrap_or_default();
-    let config = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: {name}\npreferences: {{}}\nclusters:\n- name: \
-         {name}\n  cluster:\n    server: https://{}:443\ncontexts:\n- name: {name}\n  context:\n    cluster: \
-         {name}\n    user: {user}_{group}_{name}\nusers:\n- name: {user}_{group}_{name}\n  user:\n    token: \
-         sandbox\n",
-        body["properties"]["fqdn"].as_str().unwrap_or_default()
-    );
-    let value = json!([{ "name": kind, "value": BASE64.encode(config) }]);
-    Ok(Answer::ok(json!({ "kubeconfigs": value })))
 }

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 
 use super::answer::{Answer, Refusal, refuse};
 use super::{
-    CLUSTERS, Call, GROUPS, POOLS, REGISTRIES, begin, clusters, no_such_type, operations, search,
-    state, validate, wrong_method,
+    CLUSTERS, Call, GROUPS, POOLS, REGISTRIES, begin, clusters, no_such_type, operations,
+    registries, search, state, validate, wrong_method,
 };
 use crate::catalog;
 
@@ -66,16 +66,14 @@ pub fn existing(table: &Table, call: &Call) -> Result<Json, Refusal> {
 /// A group that was being deleted is gone, with everything in it.
 pub fn settle(table: &mut Table, key: &str) {
     let prefix = format!("{key}/");
-    for collection in [CLUSTERS, REGISTRIES] {
-        let inside: Vec<String> =
-            table.list(collection, &prefix).map(|(key, _)| key.to_owned()).collect();
-        for inside in inside {
-            if collection == CLUSTERS {
-                clusters::remove(table, &inside);
-            } else {
-                table.remove(collection, &inside);
-            }
-        }
+    let inside = |table: &Table, collection: &str| -> Vec<String> {
+        table.list(collection, &prefix).map(|(key, _)| key.to_owned()).collect()
+    };
+    for cluster in inside(table, CLUSTERS) {
+        clusters::remove(table, &cluster);
+    }
+    for registry in inside(table, REGISTRIES) {
+        registries::remove(table, &registry);
     }
     table.remove(GROUPS, key);
 }

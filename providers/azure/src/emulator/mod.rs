@@ -11,12 +11,16 @@
 
 mod answer;
 mod clusters;
+mod credentials;
 mod groups;
+mod node_checks;
 mod nodes;
 mod operations;
 mod registries;
+mod roles;
 mod search;
 mod validate;
+mod versions;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -38,11 +42,13 @@ const GROUPS: &str = "azure/groups";
 const CLUSTERS: &str = "azure/clusters";
 const POOLS: &str = "azure/pools";
 const REGISTRIES: &str = "azure/registries";
+const ROLES: &str = "azure/roles";
 
 /// The versions that each namespace knows: ours, and those of Azure's current Python clients.
 const RESOURCES_VERSIONS: [&str; 4] = ["2025-04-01", "2024-03-01", "2022-12-01", "2021-04-01"];
 const CLUSTERS_VERSIONS: [&str; 3] = ["2026-08-01", "2025-10-01", "2025-08-01"];
 const REGISTRIES_VERSIONS: [&str; 2] = ["2025-11-01", "2023-07-01"];
+const ROLES_VERSIONS: [&str; 1] = ["2022-04-01"];
 
 /// The emulated API.
 pub fn api(world: &World) -> Api {
@@ -130,7 +136,7 @@ impl Call {
         };
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
-            if !token.is_some_and(|token| !token.trim().is_empty()) {
+            if token.is_none_or(|token| token.trim().is_empty()) {
                 return Err(Refusal::new(
                     StatusCode::UNAUTHORIZED,
                     "AuthenticationFailed",
@@ -230,6 +236,21 @@ fn route(table: &mut Table, call: &Call) -> Result<Answer, Refusal> {
         ["resourcegroups", _, "providers", "microsoft.containerservice", rest @ ..] => {
             call.demand_version("managedClusters", &CLUSTERS_VERSIONS)?;
             clusters::route_group(table, call, rest)
+        }
+        [
+            "resourcegroups",
+            _,
+            "providers",
+            "microsoft.containerregistry",
+            "registries",
+            _,
+            "providers",
+            "microsoft.authorization",
+            "roleassignments",
+            rest @ ..,
+        ] => {
+            call.demand_version("roleAssignments", &ROLES_VERSIONS)?;
+            roles::route(table, call, rest)
         }
         ["resourcegroups", _, "providers", "microsoft.containerregistry", rest @ ..] => {
             call.demand_version("registries", &REGISTRIES_VERSIONS)?;

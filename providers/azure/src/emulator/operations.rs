@@ -83,9 +83,21 @@ pub fn result(table: &Table, call: &Call, id: &str) -> Result<Answer, Refusal> {
     Ok(accept(call, settles_at))
 }
 
-/// A request's id, in the form of a GUID.
+/// A request's id.
 pub fn request_id(tick: u64) -> String {
-    format!("{:08x}-0000-4000-8000-{tick:012x}", hash("request", tick) as u32)
+    guid("request", tick)
+}
+
+/// A GUID that stands for a text and a number.
+pub fn guid(text: &str, number: u64) -> String {
+    let (high, low) = (hash(text, number), hash(text, !number) & 0xffff_ffff_ffff);
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{low:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high >> 4 & 0xfff,
+        low >> 36
+    )
 }
 
 fn id(subscription: &str, settles_at: u64) -> String {

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 
 use super::answer::{Answer, Refusal, refuse};
 use super::{
-    Call, REGISTRIES, begin, groups, no_such_type, operations, settle_state, state, validate,
-    wrong_method,
+    Call, REGISTRIES, begin, groups, no_such_type, operations, roles, settle_state, state,
+    validate, wrong_method,
 };
 
 const KIND: &str = "Microsoft.ContainerRegistry/registries";
@@ -67,9 +67,15 @@ pub fn route_group(table: &mut Table, call: &Call, rest: &[&str]) -> Result<Answ
 /// Ends what a registry was in the middle of.
 pub fn settle(table: &mut Table, key: &str) {
     match table.get(REGISTRIES, key) {
-        Some(object) if state(&object.body) == "Deleting" => drop(table.remove(REGISTRIES, key)),
+        Some(object) if state(&object.body) == "Deleting" => remove(table, key),
         _ => settle_state(table, REGISTRIES, key),
     }
+}
+
+/// Takes a registry away, with what is assigned at it.
+pub fn remove(table: &mut Table, key: &str) {
+    table.remove(REGISTRIES, key);
+    roles::remove_at(table, key);
 }
 
 fn list(table: &Table, call: &Call, prefix: &str) -> Answer {
@@ -245,7 +251,8 @@ fn expect_idle(body: &Json) -> Result<(), Refusal> {
     }
 }
 
-fn existing(table: &Table, call: &Call) -> Result<Json, Refusal> {
+/// The registry of the call's path.
+pub fn existing(table: &Table, call: &Call) -> Result<Json, Refusal> {
     groups::existing(table, call)?;
     table.get(REGISTRIES, &key(call)).map(|object| object.body.clone()).ok_or_else(|| {
         Refusal::missing(
@@ -260,6 +267,7 @@ fn existing(table: &Table, call: &Call) -> Result<Json, Refusal> {
     })
 }
 
-fn key(call: &Call) -> String {
+/// `SUBSCRIPTION/GROUP/REGISTRY`, in lower case.
+pub fn key(call: &Call) -> String {
     format!("{}/{}", groups::key(call), call.lower[7])
 }

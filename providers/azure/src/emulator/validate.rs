@@ -113,7 +113,8 @@ pub fn preconditions(call: &Call, etag: Option<&str>) -> Result<(), Refusal> {
         return refuse(failed("The resource exists and If-None-Match was '*'.".into()));
     }
     match (&call.if_match, etag) {
-        (Some(wanted), found) if wanted != "*" && Some(wanted.as_str()) != found => {
+        // Some of Azure's clients put the tag in quotes, others do not.
+        (Some(wanted), found) if wanted != "*" && Some(wanted.trim_matches('"')) != found => {
             refuse(failed(format!("The etag '{wanted}' is not the current one.")))
         }
         (Some(_), None) => {

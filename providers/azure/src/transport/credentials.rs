@@ -45,10 +45,10 @@ impl Tokens {
     /// A token for the scope. Held while it is asked for, so that many calls ask once.
     pub async fn get(&self, scope: &str) -> Result<String> {
         let mut kept = self.kept.lock().await;
-        if let Some(token) = kept.get(scope) {
-            if token.expires_on > OffsetDateTime::now_utc() + MARGIN {
-                return Ok(token.token.secret().to_owned());
-            }
+        if let Some(token) = kept.get(scope)
+            && token.expires_on > OffsetDateTime::now_utc() + MARGIN
+        {
+            return Ok(token.token.secret().to_owned());
         }
         let mut failures = Vec::new();
         for source in &self.sources {
@@ -61,8 +61,7 @@ impl Tokens {
                 Err(error) => failures.push(error),
             }
         }
-        let message = failures.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ");
-        let message = format!("no token from Azure: {message}");
+        let message = format!("no token from Azure: {}", in_one_line(&failures));
         let unanswered = |error: &azure_core::Error| {
             matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection)
         };
@@ -70,9 +69,28 @@ impl Tokens {
         // chain the last ones are guesses, whose silence means nothing.
         match failures.as_slice() {
             [only] if unanswered(only) => Err(Error::Lost { message }),
-            _ => Err(Error::Denied { message, permission: None }),
+            [_] => Err(Error::Denied { message, permission: None }),
+            _ => Err(Error::Denied {
+                message: format!(
+                    "nobody is logged in to Azure: set AZURE_TENANT_ID, AZURE_CLIENT_ID and \
+                     AZURE_CLIENT_SECRET, or run `az login` ({message})"
+                ),
+                permission: None,
+            }),
         }
     }
+}
+
+/// What each source says, without what Azure's library adds to say it at length.
+fn in_one_line(failures: &[azure_core::Error]) -> String {
+    let texts: Vec<String> = failures.iter().map(|error| chain(error)).collect();
+    let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim);
+    let lines = lines.filter(|line| {
+        !line.is_empty()
+            && !line.starts_with("To troubleshoot")
+            && !line.starts_with("Multiple errors")
+    });
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// A variable of the environment, where it is set to something.

@@ -26,7 +26,9 @@ const NO_CAPACITY: [&str; 11] = [
 ];
 
 /// Busy: the same request may be fine a little later.
-const CONFLICT: [&str; 7] = [
+const CONFLICT: [&str; 8] = [
+    // A new identity is not known everywhere at once.
+    "PrincipalNotFound",
     "AnotherOperationInProgress",
     "OperationNotAllowed",
     "Conflict",
@@ -37,7 +39,7 @@ const CONFLICT: [&str; 7] = [
 ];
 
 /// Answered with 409 or 403, and no waiting or permission helps.
-const REJECTED: [&str; 10] = [
+const REJECTED: [&str; 12] = [
     "AlreadyInUse",
     "InvalidResourceLocation",
     "InvalidResourceGroupLocation",
@@ -47,6 +49,8 @@ const REJECTED: [&str; 10] = [
     "ReadOnlyDisabledSubscription",
     "RequestDisallowedByPolicy",
     "ReservedResourceName",
+    "RoleAssignmentExists",
+    "RoleAssignmentUpdateNotPermitted",
     "ScopeLocked",
 ];
 
@@ -172,6 +176,8 @@ mod tests {
             (409, wrapped("ResourceGroupBeingDeleted", "m"), "conflict"),
             (409, wrapped("SomethingNew", "m"), "conflict"),
             (412, wrapped("PreconditionFailed", "m"), "conflict"),
+            (400, wrapped("PrincipalNotFound", "m"), "conflict"),
+            (409, wrapped("RoleAssignmentExists", "m"), "rejected"),
             (409, wrapped("AlreadyInUse", "m"), "rejected"),
             (409, wrapped("MissingSubscriptionRegistration", "m"), "rejected"),
             (403, wrapped("RequestDisallowedByPolicy", "m"), "rejected"),
