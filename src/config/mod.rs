@@ -15,6 +15,7 @@ mod declare;
 mod evaluate;
 mod expression;
 mod fields;
+mod format;
 pub mod functions;
 mod operators;
 mod quantity;
@@ -45,6 +46,7 @@ use expression::Evaluator;
 use fields::{Notes, Reader};
 use table::Table;
 
+pub use format::{format, format_named};
 pub use read::{Files, Given, read};
 pub(crate) use scan::position;
 pub use stack::*;
@@ -124,20 +126,16 @@ fn evaluate_after(
     inputs: &Inputs,
     diagnostics: Vec<Diagnostic>,
 ) -> Result<Stack, Failure> {
+    on_large_stack(|| build(files, inputs, diagnostics))
+}
+
+/// Runs work on a thread with [`STACK_BYTES`] of stack.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
-        let work = move || build(files, inputs, diagnostics);
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        match thread.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            Err(error) => Err(Failure {
-                sources: files.sources.clone(),
-                diagnostics: vec![Diagnostic::error(
-                    "Cannot evaluate the stack",
-                    format!("The system gives no thread: {error}."),
-                )],
-            }),
-        }
+        // Nothing can be evaluated without memory; that is no mistake of the stack's.
+        let thread = thread.expect("the system gives a thread");
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
