@@ -1,0 +1,334 @@
+//! `apply` and `destroy`: makes the world what a plan says.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fleetform_contract::{Address, Record, Resource};
+use fleetform_state::OutputValue;
+
+use super::Ended;
+use super::arguments::{Apply, Destroy, RunArguments};
+use super::plan::{refuse_unbuilt, show, version_event, wish};
+use super::planning::{self, Planned};
+use super::progress::Progress;
+use super::saved;
+use super::screen::Screen;
+use super::session::{Session, Setting};
+use crate::apply::{self, Backoff, Outcome, Settings};
+use crate::diagnostic::Diagnostic;
+use crate::plan::{Operation, Plan, order};
+use crate::resources;
+use crate::view;
+
+pub async fn run(screen: &Screen, arguments: &Apply, ordered: &[(bool, String)]) -> Ended {
+    refuse_unbuilt(&arguments.run)?;
+    version_event(screen);
+    if arguments.target.is_dir() {
+        let setting = Setting::new(&arguments.target, &arguments.run.stack, ordered);
+        let operation = if arguments.destroy { Operation::Destroy } else { Operation::Apply };
+        return fresh(screen, &setting, &arguments.run, operation, arguments.auto_approve).await;
+    }
+    if !ordered.is_empty() || !arguments.run.replace.is_empty() || arguments.destroy {
+        return Err(vec![
+            Diagnostic::error(
+                "A saved plan takes no planning flags",
+                "Variables, -replace and -destroy were decided when the plan was made.",
+            )
+            .hint("plan again with them, or apply the directory"),
+        ]);
+    }
+    from_saved(screen, arguments).await
+}
+
+pub async fn destroy(screen: &Screen, arguments: &Destroy, ordered: &[(bool, String)]) -> Ended {
+    refuse_unbuilt(&arguments.run)?;
+    version_event(screen);
+    let setting = Setting::new(&arguments.directory, &arguments.run.stack, ordered);
+    fresh(screen, &setting, &arguments.run, Operation::Destroy, arguments.auto_approve).await
+}
+
+async fn fresh(
+    screen: &Screen,
+    setting: &Setting,
+    run: &RunArguments,
+    operation: Operation,
+    auto_approve: bool,
+) -> Ended {
+    let session = Session::open(screen, setting).await?;
+    session.begin().await?;
+    let planned = planning::plan(&session, &wish(run, operation, true)).await?;
+    show(screen, &planned, "plan");
+    screen.diagnostics(&planned.warnings);
+    if planned.plan.has_changes() && !auto_approve {
+        approve(screen, run, operation)?;
+    }
+    carry_out(&session, planned, run).await
+}
+
+async fn from_saved(screen: &Screen, arguments: &Apply) -> Ended {
+    let plan = saved::read(&arguments.target)?;
+    let setting = Setting::of_plan(&plan);
+    let session = Session::open(screen, &setting).await?;
+    same_sources(&session, &plan)?;
+    session.begin().await?;
+    let records = not_stale(&session, &plan).await?;
+    let open = session.journal.read(|log| log.state().open.clone()).await;
+    let settled =
+        apply::settle(&open, &records, &session.clouds, &session.stack.vault, true).await?;
+    if !settled.is_empty() {
+        return Err(vec![stale("an interrupted run left operations open since then")]);
+    }
+    let planned = Planned { plan, records, settled, warnings: Vec::new() };
+    carry_out(&session, planned, &arguments.run).await
+}
+
+/// The records, where they still are what the plan was made from.
+async fn not_stale(
+    session: &Session<'_>,
+    plan: &Plan,
+) -> Result<BTreeMap<Address, Record>, Vec<Diagnostic>> {
+    if plan.lineage != session.owner.lineage {
+        return Err(vec![stale("it was made for another state (the lineages differ)")]);
+    }
+    let records = session.journal.read(|log| log.state().records.clone()).await;
+    for change in &plan.changes {
+        let now = records.get(&change.address).map(|record| record.version);
+        let then = change.before.as_ref().map(|record| record.version);
+        let what = match (then, now) {
+            (None, Some(_)) => format!("{} was created", change.address),
+            (Some(_), None) => format!("{} was removed", change.address),
+            (Some(then), Some(now)) if then != now => {
+                format!("{} moved from version {then} to {now}", change.address)
+            }
+            _ => continue,
+        };
+        return Err(vec![stale(&format!("since then, {what}"))]);
+    }
+    // The plan's own view: with what the refresh saw.
+    let seen = plan.changes.iter().filter_map(|change| change.before.clone());
+    Ok(seen.map(|record| (record.address.clone(), record)).collect())
+}
+
+/// The stack is what it was: outputs and late values are evaluated from it again.
+fn same_sources(session: &Session<'_>, plan: &Plan) -> Result<(), Vec<Diagnostic>> {
+    let (then, now) = (&plan.inputs.sources, &session.inputs.sources);
+    let moved = then.iter().find(|(file, hash)| now.get(*file) != Some(hash));
+    let added = now.keys().find(|file| !then.contains_key(*file));
+    match moved.map(|(file, _)| file).or(added) {
+        Some(file) => Err(vec![stale(&format!("since then, {file} was changed"))]),
+        None => Ok(()),
+    }
+}
+
+fn stale(why: &str) -> Diagnostic {
+    Diagnostic::error(
+        "Saved plan is stale",
+        format!("The plan cannot be applied any more: {why}."),
+    )
+    .hint("plan again")
+}
+
+fn approve(
+    screen: &Screen,
+    run: &RunArguments,
+    operation: Operation,
+) -> Result<(), Vec<Diagnostic>> {
+    let cancelled = |detail: &str| {
+        let verb = if operation == Operation::Destroy { "Destroy" } else { "Apply" };
+        vec![
+            Diagnostic::error(format!("{verb} cancelled"), detail.to_owned())
+                .hint("use -auto-approve where nobody can answer, or apply a saved plan"),
+        ]
+    };
+    if screen.json || !run.input {
+        return Err(cancelled("The plan needs approval and there is nobody to ask."));
+    }
+    screen.say(match operation {
+        Operation::Apply => {
+            "\nDo you want to perform these actions?\n  Fleetform will perform the actions described above.\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
+        }
+        Operation::Destroy => {
+            "\nDo you really want to destroy all resources?\n  Fleetform will destroy all your managed infrastructure, as shown above.\n  There is no undo. Only 'yes' will be accepted to confirm.\n\n  Enter a value: "
+        }
+    });
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    if !std::io::stdin().is_terminal() {
+        screen.say("\n");
+    }
+    match read {
+        Ok(_) if answer.trim() == "yes" => {
+            screen.say("\n");
+            Ok(())
+        }
+        _ => Err(cancelled("The answer was not 'yes'; nothing was changed.")),
+    }
+}
+
+async fn carry_out(session: &Session<'_>, planned: Planned, run: &RunArguments) -> Ended {
+    let screen = session.screen;
+    let findings = planning::findings(session, &planned).await;
+    session.write(findings).await?;
+    let plan = &planned.plan;
+    let steps = order(&plan.changes).len();
+    let progress = Progress::new(screen, steps);
+    let stop = AtomicBool::new(false);
+    let refine = |address: &Address, records: &BTreeMap<Address, Record>| {
+        refine(session, plan, address, records)
+    };
+    let settings = Settings {
+        clouds: &session.clouds,
+        journal: &session.journal,
+        vault: &session.stack.vault,
+        parallelism: run.parallelism.into(),
+        backoff: backoff(session),
+        stop: &stop,
+        listener: &progress,
+        refine: &refine,
+    };
+    let outcome = {
+        let running = apply::run(plan, planned.records, &settings);
+        tokio::pin!(running);
+        loop {
+            tokio::select! {
+                outcome = &mut running => break outcome,
+                signal = tokio::signal::ctrl_c(), if !stop.load(Ordering::Relaxed) => {
+                    if signal.is_ok() {
+                        stop.store(true, Ordering::Relaxed);
+                        screen.say("\nStopping: running operations finish, no new ones start.\n");
+                    }
+                }
+            }
+        }
+    };
+    progress.finish();
+    finish(session, plan, &outcome).await
+}
+
+/// Records what the run came to, and says it.
+async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended {
+    let screen = session.screen;
+    let verb = view::events::operation(plan);
+    let mut shown = BTreeMap::new();
+    if outcome.is_complete() {
+        let outputs = outputs_after(session, plan, &outcome.records)?;
+        shown = outputs.clone();
+        let placement = match (&plan.placement, plan.operation) {
+            (Some(placement), Operation::Apply) => {
+                serde_json::to_value(placement).expect("placements serialize")
+            }
+            _ => serde_json::Value::Null,
+        };
+        session.record(placement, outputs).await?;
+    }
+    let (added, changed, destroyed) = (outcome.added, outcome.changed, outcome.destroyed);
+    if outcome.is_complete() {
+        let word = if plan.operation == Operation::Destroy { "Destroy" } else { "Apply" };
+        let counts = match plan.operation {
+            Operation::Destroy => format!("Resources: {destroyed} destroyed."),
+            Operation::Apply => format!(
+                "Resources: {added} added, {changed} changed, {destroyed} destroyed."
+            ),
+        };
+        let message = format!("{word} complete! {counts}");
+        screen.say(&format!("\n{}\n", screen.paint.bold(&screen.paint.green(&message))));
+        let fields = view::events::change_summary(added, changed, destroyed, verb);
+        screen.event("info", "change_summary", &message, fields);
+        show_outputs(screen, &shown);
+        return Ok(0);
+    }
+    let message = format!(
+        "Resources so far: {added} added, {changed} changed, {destroyed} destroyed."
+    );
+    screen.say(&format!("\n{message}\n"));
+    screen.event(
+        "info",
+        "change_summary",
+        &message,
+        view::events::change_summary(added, changed, destroyed, verb),
+    );
+    Err(apply::diagnostics(outcome, verb))
+}
+
+fn show_outputs(screen: &Screen, outputs: &BTreeMap<String, OutputValue>) {
+    let events = outputs
+        .iter()
+        .map(|(name, output)| (name.clone(), (output.value.clone(), output.sensitive)))
+        .collect();
+    screen.event(
+        "info",
+        "outputs",
+        &format!("Outputs: {}", outputs.len()),
+        view::events::outputs(&events),
+    );
+    if outputs.is_empty() {
+        return;
+    }
+    screen.say("\nOutputs:\n\n");
+    for (name, output) in outputs {
+        screen.say(&super::output::line(name, output));
+    }
+}
+
+/// The outputs, evaluated with everything that is known now.
+fn outputs_after(
+    session: &Session<'_>,
+    plan: &Plan,
+    records: &BTreeMap<Address, Record>,
+) -> Result<BTreeMap<String, OutputValue>, Vec<Diagnostic>> {
+    if plan.operation == Operation::Destroy {
+        return Ok(BTreeMap::new());
+    }
+    let desired = desired(plan);
+    let known = resources::computed(&session.stack, &desired, records, &session.clouds);
+    let stack = session.evaluate_with(known)?;
+    let outputs = stack.outputs.into_iter().map(|(name, output)| {
+        (name, OutputValue { value: output.value, sensitive: output.sensitive })
+    });
+    Ok(outputs.collect())
+}
+
+fn desired(plan: &Plan) -> BTreeMap<Address, Resource> {
+    let desired = plan.changes.iter().filter_map(|change| change.desired.clone());
+    desired.map(|resource| (resource.address.clone(), resource)).collect()
+}
+
+/// One resource of the plan again, with the blocks' computed attributes as far as they are known.
+fn refine(
+    session: &Session<'_>,
+    plan: &Plan,
+    address: &Address,
+    records: &BTreeMap<Address, Record>,
+) -> Option<Resource> {
+    let placement = plan.placement.as_ref()?;
+    let known = resources::computed(&session.stack, &desired(plan), records, &session.clouds);
+    let stack = session.evaluate_with(known).ok()?;
+    planning::expand(session, &stack, placement).remove(address)
+}
+
+/// Against emulators on this machine there is nobody to be patient with.
+fn backoff(session: &Session<'_>) -> Backoff {
+    match session.sandbox {
+        Some(_) => Backoff {
+            first: Duration::from_millis(5),
+            longest: Duration::from_millis(200),
+            ..Backoff::default()
+        },
+        None => Backoff::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staleness_names_its_reason() {
+        let told = stale("since then, aws_eks_cluster.main was removed");
+        assert_eq!(told.summary, "Saved plan is stale");
+        assert!(told.detail.contains("aws_eks_cluster.main was removed"), "{}", told.detail);
+        assert_eq!(told.hint.as_deref(), Some("plan again"));
+    }
+}

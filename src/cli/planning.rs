@@ -1,0 +1,222 @@
+//! From a session to a plan: the pipeline, wired.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleetform_contract::{Address, Record, Resource};
+use fleetform_state::{Entry, Journal};
+
+use super::session::Session;
+use crate::apply::{Settled, settle};
+use crate::config::Stack;
+use crate::diagnostic::Diagnostic;
+use crate::placement::Placement;
+use crate::plan::{CheckResult, CheckStatus, Operation, OutputChange, Plan};
+use crate::refresh::{self, Observed};
+use crate::{placement, plan, problem, resources};
+
+/// A plan with what it was made from.
+pub struct Planned {
+    pub plan: Plan,
+    /// What exists, by the refresh.
+    pub records: BTreeMap<Address, Record>,
+    /// What became of interrupted operations.
+    pub settled: Vec<Settled>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What to plan beside the stack itself.
+pub struct Wish<'a> {
+    pub operation: Operation,
+    pub refresh: bool,
+    pub parallelism: usize,
+    pub replace: &'a [String],
+    /// Wait for half-done creations instead of only looking at them: for runs that write.
+    pub resume: bool,
+}
+
+/// Reads what exists, decides the placement, and compares.
+pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec<Diagnostic>> {
+    let replace = addresses(wish.replace)?;
+    let recorded = session.journal.read(|log| log.state().records.clone()).await;
+    let open = session.journal.read(|log| log.state().open.clone()).await;
+    let vault = &session.stack.vault;
+    let settled = settle(&open, &recorded, &session.clouds, vault, wish.resume).await?;
+    let mut known = recorded;
+    for record in settled.iter().filter_map(|settled| settled.record.as_ref()) {
+        known.insert(record.address.clone(), record.clone());
+    }
+    let observed = if wish.refresh {
+        let listener = session.reading();
+        refresh::observe(&known, &session.clouds, vault, wish.parallelism, &listener).await?
+    } else {
+        Observed { records: known, drift: Vec::new() }
+    };
+    let last = last_placement(&session.journal).await;
+    let (placement, desired) = match wish.operation {
+        Operation::Destroy => (None, BTreeMap::new()),
+        Operation::Apply => {
+            let placement = place(session, last.as_ref()).await?;
+            let desired = expand(session, &session.stack, &placement);
+            (Some(placement), desired)
+        }
+    };
+    for address in &replace {
+        if !desired.contains_key(address) {
+            return Err(vec![Diagnostic::error(
+                "No such address to replace",
+                format!("The stack makes no resource {address}."),
+            )
+            .hint("`fleetform state list` shows the addresses that exist")]);
+        }
+    }
+    let changes = plan::diff(&desired, &observed.records, &replace, &session.clouds);
+    let serial = session.journal.read(|log| log.state().serial).await;
+    let plan = Plan {
+        format: 1,
+        fleetform_version: env!("CARGO_PKG_VERSION").to_owned(),
+        stack: session.stack.name.clone(),
+        lineage: session.owner.lineage.clone(),
+        serial,
+        operation: wish.operation,
+        changes,
+        drift: observed.drift,
+        outputs: outputs(session, wish.operation).await,
+        checks: checks(&session.stack, wish.operation),
+        placement,
+        cost_before_month: last.map(|placement| placement.cost.total_month),
+        inputs: session.inputs.clone(),
+        created: super::screen::now(),
+    };
+    let warnings = session.stack.warnings.clone();
+    Ok(Planned { plan, records: observed.records, settled, warnings })
+}
+
+/// The resources of a placement, for a stack (which may be one evaluated again).
+pub fn expand(
+    session: &Session<'_>,
+    stack: &Stack,
+    placement: &Placement,
+) -> BTreeMap<Address, Resource> {
+    resources::expand(stack, placement, &session.clouds, &session.owner)
+}
+
+/// The placement that the state remembers.
+pub async fn last_placement(journal: &Journal) -> Option<Placement> {
+    let kept = journal.read(|log| log.state().placement.clone()).await?;
+    serde_json::from_value(kept).ok()
+}
+
+/// Decides the placement of the session's stack.
+pub async fn place(
+    session: &Session<'_>,
+    last: Option<&Placement>,
+) -> Result<Placement, Vec<Diagnostic>> {
+    let mut offerings = BTreeMap::new();
+    let mut quotas = BTreeMap::new();
+    let mut control_planes = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (name, provider) in session.clouds.iter() {
+        offerings.insert(name.to_owned(), provider.offerings());
+        control_planes.insert(name.to_owned(), provider.control_plane_price_hour());
+        match provider.quotas().await {
+            Ok(limits) => {
+                quotas.insert(name.to_owned(), limits);
+            }
+            Err(error) => failures.push(Diagnostic::error(
+                "Quotas could not be read",
+                format!("Reading the quotas of cloud `{name}` failed: {error}."),
+            )),
+        }
+    }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
+    let problem = problem::pose(&session.stack, &offerings, &quotas, &control_planes, last)?;
+    // Solving is work for a processor, not for the threads that answer sockets.
+    let solved = tokio::task::spawn_blocking(move || placement::solve(&problem)).await;
+    solved.expect("the solver does not panic")
+}
+
+fn addresses(texts: &[String]) -> Result<BTreeSet<Address>, Vec<Diagnostic>> {
+    let mut parsed = BTreeSet::new();
+    let mut failures = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(address) => {
+                parsed.insert(address);
+            }
+            Err(error) => failures.push(
+                Diagnostic::error("Not an address", format!("{error}."))
+                    .hint("write it as the plan does, in quotes for the shell: 'TYPE.NAME[\"KEY\"]'"),
+            ),
+        }
+    }
+    if failures.is_empty() { Ok(parsed) } else { Err(failures) }
+}
+
+async fn outputs(session: &Session<'_>, operation: Operation) -> BTreeMap<String, OutputChange> {
+    let before = session.journal.read(|log| log.state().outputs.clone()).await;
+    let mut changes = BTreeMap::new();
+    for (name, output) in &before {
+        changes.insert(
+            name.clone(),
+            OutputChange {
+                before: Some(output.value.clone()),
+                after: None,
+                sensitive: output.sensitive,
+            },
+        );
+    }
+    if operation == Operation::Apply {
+        for (name, output) in &session.stack.outputs {
+            let change = changes.entry(name.clone()).or_insert_with(|| OutputChange {
+                before: None,
+                after: None,
+                sensitive: output.sensitive,
+            });
+            change.sensitive = output.sensitive;
+            change.after = Some(output.value.clone());
+        }
+    }
+    changes
+}
+
+fn checks(stack: &Stack, operation: Operation) -> Vec<CheckResult> {
+    if operation == Operation::Destroy {
+        return Vec::new();
+    }
+    let results = stack.checks.iter().map(|(name, check)| {
+        let failed: Vec<String> = check
+            .assertions
+            .iter()
+            .filter(|assertion| assertion.holds == Some(false))
+            .map(|assertion| assertion.message.clone())
+            .collect();
+        let status = if !failed.is_empty() {
+            CheckStatus::Fail
+        } else if check.assertions.iter().any(|assertion| assertion.holds.is_none()) {
+            CheckStatus::Unknown
+        } else {
+            CheckStatus::Pass
+        };
+        CheckResult { name: name.clone(), status, problems: failed }
+    });
+    results.collect()
+}
+
+/// What to write into the log before a run: what interrupted operations came to, what was found
+/// changed, and what was found gone.
+pub async fn findings(session: &Session<'_>, planned: &Planned) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = planned.settled.iter().map(Settled::entry).collect();
+    let recorded = session.journal.read(|log| log.state().records.clone()).await;
+    for (address, before) in &recorded {
+        match planned.records.get(address) {
+            None => entries.push(Entry::Vanished { address: address.clone() }),
+            Some(now) if now.attributes != before.attributes || now.id != before.id => {
+                entries.push(Entry::Observed { record: now.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+    entries
+}

@@ -1,0 +1,98 @@
+//! Where a run's words go: text for people, or events for programs.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+
+use serde_json::Value as Json;
+
+use crate::diagnostic::{Diagnostic, Sources};
+use crate::view::{self, Paint};
+
+/// Standard output and error, with what the user wants to see there.
+pub struct Screen {
+    pub paint: Paint,
+    /// Events, one JSON object a line, instead of text.
+    pub json: bool,
+    /// Columns.
+    pub width: usize,
+    pub compact_warnings: bool,
+    pub sources: Mutex<Sources>,
+    /// Whether hints about the next step help nobody (`TF_IN_AUTOMATION`).
+    pub in_automation: bool,
+}
+
+impl Screen {
+    pub fn new(no_color: bool, json: bool) -> Screen {
+        let plain = no_color
+            || json
+            || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || !std::io::stdout().is_terminal();
+        Screen {
+            paint: if plain { Paint::Plain } else { Paint::Colour },
+            json,
+            width: terminal_width(),
+            compact_warnings: false,
+            sources: Mutex::default(),
+            in_automation: std::env::var_os("TF_IN_AUTOMATION").is_some()
+                || std::env::var_os("FLEETFORM_IN_AUTOMATION").is_some(),
+        }
+    }
+
+    /// Text for people: nothing in JSON mode.
+    pub fn say(&self, text: &str) {
+        if !self.json {
+            write_out(text);
+        }
+    }
+
+    /// An event for programs: nothing in text mode.
+    pub fn event(&self, level: &str, kind: &str, message: &str, fields: Json) {
+        if self.json {
+            let event = view::events::event(level, kind, message, &now(), fields);
+            write_out(&format!("{event}\n"));
+        }
+    }
+
+    /// Diagnostics: on standard error as text, on standard output as events.
+    pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
+        let sources = self.sources.lock().expect("no holder panics");
+        for diagnostic in diagnostics {
+            if self.json {
+                let level = if diagnostic.is_error() { "error" } else { "warn" };
+                let word = if diagnostic.is_error() { "Error" } else { "Warning" };
+                let fields = serde_json::json!({
+                    "diagnostic": view::diagnostic::json(diagnostic, &sources),
+                });
+                self.event(level, "diagnostic", &format!("{word}: {}", diagnostic.summary), fields);
+            } else if self.compact_warnings && !diagnostic.is_error() {
+                write_error(&format!("Warning: {}\n", diagnostic.summary));
+            } else {
+                let style = view::diagnostic::Style { paint: self.paint, width: self.width };
+                write_error(&format!("\n{}", view::diagnostic::render(diagnostic, &sources, style)));
+            }
+        }
+    }
+}
+
+fn terminal_width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    told.filter(|width| (40..=400).contains(width)).unwrap_or(100)
+}
+
+/// Now, in RFC 3339.
+pub fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+/// Writes to standard output. A reader that went away (`| head`) ends the program quietly.
+pub fn write_out(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(141);
+    }
+}
+
+pub fn write_error(text: &str) {
+    // Nobody to tell when standard error is closed.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,233 @@
+//! The typed difference between resources and records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleetform_contract::{
+    Address, Attributes, Ownership, Record, Resource, Schema, Unknown, Value, path,
+};
+
+use super::{Action, Change, Reason, order};
+
+/// What the planner asks about types; the clouds know the answers.
+pub trait Schemas {
+    fn schema(&self, kind: &str) -> Option<&'static Schema>;
+
+    /// Whether `resource` is gone when `container` goes.
+    fn lives_in(&self, resource: &Resource, container: &Address) -> bool;
+}
+
+/// What must change so that exactly `desired` exists, where `records` do now. Addresses in `replace`
+/// are replaced even where they need not be.
+pub fn diff(
+    desired: &BTreeMap<Address, Resource>,
+    records: &BTreeMap<Address, Record>,
+    replace: &BTreeSet<Address>,
+    schemas: &dyn Schemas,
+) -> Vec<Change> {
+    let mut changes: BTreeMap<Address, Change> = BTreeMap::new();
+    for address in order::by_dependency(desired) {
+        let resource = &desired[&address];
+        let record = records.get(&address);
+        let mut change = one(resource, record, &changes, records, schemas);
+        let container_goes = resource.depends_on.iter().any(|dependency| {
+            changes.get(dependency).is_some_and(|change| change.action == Action::Replace)
+                && schemas.lives_in(resource, dependency)
+        });
+        if record.is_some() && (container_goes || replace.contains(&address)) {
+            change.action = Action::Replace;
+            change.reason = Some(if container_goes {
+                Reason::ReplaceByTriggers
+            } else {
+                Reason::ReplaceByRequest
+            });
+            change.after = Some(after_creation(&change, schemas));
+        }
+        changes.insert(address, change);
+    }
+    for (address, record) in records.iter().filter(|(address, _)| !desired.contains_key(address)) {
+        let change = Change {
+            address: address.clone(),
+            action: Action::Delete,
+            reason: Some(Reason::DeleteBecauseNoResourceConfig),
+            before: Some(record.clone()),
+            desired: None,
+            after: None,
+            replace_paths: Vec::new(),
+        };
+        changes.insert(address.clone(), change);
+    }
+    changes.into_values().collect()
+}
+
+/// The change of one resource, whose dependencies' changes are decided.
+fn one(
+    resource: &Resource,
+    record: Option<&Record>,
+    decided: &BTreeMap<Address, Change>,
+    records: &BTreeMap<Address, Record>,
+    schemas: &dyn Schemas,
+) -> Change {
+    let mut resource = resource.clone();
+    for value in resource.attributes.values_mut() {
+        *value = value.map_leaves(&mut |leaf| match leaf {
+            Value::Unknown(unknown) => provided(unknown, decided, records),
+            other => other.clone(),
+        });
+    }
+    let mut change = Change {
+        address: resource.address.clone(),
+        action: Action::NoOp,
+        reason: None,
+        before: record.cloned(),
+        desired: Some(resource),
+        after: None,
+        replace_paths: Vec::new(),
+    };
+    let Some(record) = record else {
+        change.action = Action::Create;
+        change.after = Some(after_creation(&change, schemas));
+        return change;
+    };
+    let wanted = &change.desired.as_ref().expect("set above").attributes;
+    let schema = schemas.schema(&change.address.kind);
+    let after = merge_attributes(wanted, &record.attributes, schema);
+    let paths = differences(&record.attributes, &after);
+    let forcing: Vec<String> = paths
+        .iter()
+        .filter(|path| schema.is_some_and(|schema| schema.forces_replacement(path)))
+        .cloned()
+        .collect();
+    if !forcing.is_empty() {
+        change.action = Action::Replace;
+        change.reason = Some(Reason::ReplaceBecauseCannotUpdate);
+        change.replace_paths = forcing;
+        change.after = Some(after_creation(&change, schemas));
+    } else {
+        change.action = if paths.is_empty() { Action::NoOp } else { Action::Update };
+        change.after = Some(after);
+    }
+    change
+}
+
+/// What an unknown is, where the resource that provides it exists and stays.
+fn provided(
+    unknown: &Unknown,
+    decided: &BTreeMap<Address, Change>,
+    records: &BTreeMap<Address, Record>,
+) -> Value {
+    let keep = || Value::Unknown(unknown.clone());
+    let Ok(address) = unknown.address.parse::<Address>() else { return keep() };
+    match decided.get(&address).map(|change| change.action) {
+        Some(Action::NoOp | Action::Update) => {}
+        _ => return keep(),
+    }
+    let Some(record) = records.get(&address) else { return keep() };
+    lookup(&record.attributes, &unknown.path).cloned().unwrap_or_else(keep)
+}
+
+/// What stands at a dotted path of attributes.
+pub(crate) fn lookup<'a>(attributes: &'a Attributes, dotted: &str) -> Option<&'a Value> {
+    let (first, rest) = dotted.split_once('.').map_or((dotted, None), |(a, b)| (a, Some(b)));
+    let value = attributes.get(first)?;
+    rest.map_or(Some(value), |rest| value.at(rest))
+}
+
+/// What a newly made object will look like: what we set, and what the cloud computes.
+fn after_creation(change: &Change, schemas: &dyn Schemas) -> Attributes {
+    let resource = change.desired.as_ref().expect("what is created is desired");
+    let mut after = resource.attributes.clone();
+    for name in schemas.schema(&resource.address.kind).into_iter().flat_map(Schema::computed) {
+        after.entry(name.to_owned()).or_insert_with(|| Value::unknown(&resource.address, name));
+    }
+    after
+}
+
+fn merge_attributes(wanted: &Attributes, seen: &Attributes, schema: Option<&Schema>) -> Attributes {
+    let names: BTreeSet<&String> = wanted.keys().chain(seen.keys()).collect();
+    names
+        .into_iter()
+        .map(|name| (name.clone(), merge(name, wanted.get(name), seen.get(name), schema)))
+        .filter(|(name, value)| !value.is_null() || seen.contains_key(name))
+        .collect()
+}
+
+/// What an attribute will be: ours, unless the schema gives it to somebody else.
+fn merge(
+    path: &str,
+    wanted: Option<&Value>,
+    seen: Option<&Value>,
+    schema: Option<&Schema>,
+) -> Value {
+    let ownership = schema.map_or(Ownership::Ours, |schema| schema.ownership(path));
+    match (ownership, wanted, seen) {
+        (Ownership::Computed | Ownership::Autoscaler, _, Some(seen)) => seen.clone(),
+        (Ownership::ProviderDefault, None | Some(Value::Null), Some(seen)) => seen.clone(),
+        (_, Some(Value::Map(wanted)), Some(Value::Map(seen))) => {
+            let names: BTreeSet<&String> = wanted.keys().chain(seen.keys()).collect();
+            let merged = names.into_iter().filter_map(|name| {
+                let inner = self::path(&[path, name]);
+                let value = merge(&inner, wanted.get(name), seen.get(name), schema);
+                let gone = value.is_null() && !wanted.contains_key(name);
+                (!gone).then(|| (name.clone(), value))
+            });
+            Value::Map(merged.collect())
+        }
+        (_, Some(Value::List(wanted)), Some(Value::List(seen))) => {
+            let merged = wanted.iter().enumerate().map(|(index, item)| {
+                merge(&self::path(&[path, &index.to_string()]), Some(item), seen.get(index), schema)
+            });
+            Value::List(merged.collect())
+        }
+        (_, Some(wanted), Some(seen)) if same(wanted, seen) => seen.clone(),
+        (_, Some(wanted), _) => wanted.clone(),
+        // What we do not ask for and do not own is nothing; an empty collection is nothing as well.
+        (_, None, Some(seen)) if is_nothing(seen) => seen.clone(),
+        (_, None, _) => Value::Null,
+    }
+}
+
+/// Whether two values mean the same to a cloud: null, absent and empty collections do.
+pub fn same(a: &Value, b: &Value) -> bool {
+    a == b || (is_nothing(a) && is_nothing(b))
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::List(items) => items.is_empty(),
+        Value::Map(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// Dotted paths of the leaves that differ.
+pub(crate) fn differences(before: &Attributes, after: &Attributes) -> Vec<String> {
+    let mut paths = Vec::new();
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        collect(name, before.get(name), after.get(name), &mut paths);
+    }
+    paths
+}
+
+fn collect(path: &str, before: Option<&Value>, after: Option<&Value>, paths: &mut Vec<String>) {
+    let (before, after) = (before.unwrap_or(&Value::Null), after.unwrap_or(&Value::Null));
+    if same(before, after) {
+        return;
+    }
+    match (before, after) {
+        (Value::Map(before), Value::Map(after)) => {
+            let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            for name in names {
+                let inner = self::path(&[path, name]);
+                collect(&inner, before.get(name), after.get(name), paths);
+            }
+        }
+        (Value::List(before), Value::List(after)) if before.len() == after.len() => {
+            for (index, (before, after)) in before.iter().zip(after).enumerate() {
+                collect(&self::path(&[path, &index.to_string()]), Some(before), Some(after), paths);
+            }
+        }
+        _ => paths.push(path.to_owned()),
+    }
+}

@@ -1,0 +1,186 @@
+//! Resources and what exists → [`Plan`]: what would change, why, and in which order.
+//!
+//! Invariant: a plan is a pure function of its inputs; everything in it is ordered, so equal inputs
+//! give equal bytes. Only `created` is outside the plan's hash.
+
+mod diff;
+mod order;
+
+use std::collections::BTreeMap;
+
+use fleetform_contract::{Address, Attributes, Record, Resource, Value};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::placement::Placement;
+
+pub use diff::{Schemas, diff, same};
+pub(crate) use diff::{differences, lookup};
+pub use order::{Phase, Step, order};
+
+/// The difference between what should exist and what does, ready to be reviewed and applied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Of this file's layout.
+    pub format: u32,
+    pub fleetform_version: String,
+    pub stack: String,
+    pub lineage: String,
+    /// The log entry the plan was made after.
+    pub serial: u64,
+    pub operation: Operation,
+    /// Ordered by address, without-effect ones too.
+    pub changes: Vec<Change>,
+    /// What changed outside of Fleetform since the last apply.
+    pub drift: Vec<Drift>,
+    pub outputs: BTreeMap<String, OutputChange>,
+    pub checks: Vec<CheckResult>,
+    pub placement: Option<Placement>,
+    /// Dollars a month of the placement that runs now; `None` before the first apply.
+    pub cost_before_month: Option<f64>,
+    /// What a saved plan needs to evaluate its stack again once more is known.
+    pub inputs: Inputs,
+    /// RFC 3339; outside the hash.
+    pub created: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    Apply,
+    Destroy,
+}
+
+/// The sources and settings that the plan was made from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Inputs {
+    pub directory: String,
+    pub environment: Option<String>,
+    /// Every variable's value; sensitive ones are left out.
+    pub variables: BTreeMap<String, Value>,
+    pub variable_files: Vec<String>,
+    pub sandbox: bool,
+    /// SHA-256 of every source file, by path.
+    pub sources: BTreeMap<String, String>,
+}
+
+/// What happens to one address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub address: Address,
+    pub action: Action,
+    pub reason: Option<Reason>,
+    /// As it is now; `None` for what does not exist.
+    pub before: Option<Record>,
+    /// What to make of it; `None` for a deletion.
+    pub desired: Option<Resource>,
+    /// Every attribute afterwards, with unknowns; `None` for a deletion.
+    pub after: Option<Attributes>,
+    /// Paths of the attributes that force a replacement.
+    pub replace_paths: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    NoOp,
+    Create,
+    Update,
+    /// Delete, then create.
+    Replace,
+    Delete,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// An attribute cannot be changed in place.
+    ReplaceBecauseCannotUpdate,
+    /// What it lives inside of is replaced.
+    ReplaceByTriggers,
+    /// `-replace`.
+    ReplaceByRequest,
+    /// Nothing in the stack asks for it any more.
+    DeleteBecauseNoResourceConfig,
+}
+
+/// One recorded object that is not as recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    pub address: Address,
+    pub before: Attributes,
+    /// `None` when it is gone.
+    pub after: Option<Attributes>,
+    /// Dotted paths that differ; empty when it is gone.
+    pub paths: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputChange {
+    /// `None` where there was none.
+    pub before: Option<Value>,
+    /// `None` where there will be none.
+    pub after: Option<Value>,
+    pub sensitive: bool,
+}
+
+/// A `check` block's outcome at plan time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    pub name: String,
+    pub status: CheckStatus,
+    pub problems: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckStatus {
+    Pass,
+    Fail,
+    Unknown,
+}
+
+/// How many objects a plan touches, as its summary line counts them: a replacement is one of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub add: usize,
+    pub change: usize,
+    pub destroy: usize,
+}
+
+impl Plan {
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for change in &self.changes {
+            match change.action {
+                Action::NoOp => {}
+                Action::Create => counts.add += 1,
+                Action::Update => counts.change += 1,
+                Action::Delete => counts.destroy += 1,
+                Action::Replace => {
+                    counts.add += 1;
+                    counts.destroy += 1;
+                }
+            }
+        }
+        counts
+    }
+
+    /// The changes that do something.
+    pub fn effects(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(|change| change.action != Action::NoOp)
+    }
+
+    /// Whether applying it would change resources or outputs.
+    pub fn has_changes(&self) -> bool {
+        self.effects().next().is_some()
+            || self.outputs.values().any(|output| output.before != output.after)
+    }
+
+    /// SHA-256 over everything but `created`, in hexadecimal.
+    pub fn hash(&self) -> String {
+        let timeless = Plan { created: String::new(), ..self.clone() };
+        let bytes = serde_json::to_vec(&timeless).expect("plans serialize");
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,408 @@
+//! One change as Terraform writes it: the heading, the block, a symbol for each line that differs.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use fleetform_contract::{Attributes, Value};
+
+use super::Paint;
+use crate::plan::{Action, Change, Reason, same};
+
+/// The heading, without the comment sign: `aws_eks_cluster.main["x"] will be created`.
+pub fn heading(change: &Change) -> String {
+    let address = &change.address;
+    match (change.action, change.reason) {
+        (Action::NoOp, _) => format!("{address} is up-to-date"),
+        (Action::Create, _) => format!("{address} will be created"),
+        (Action::Update, _) => format!("{address} will be updated in-place"),
+        (Action::Delete, _) => format!("{address} will be destroyed"),
+        (Action::Replace, Some(Reason::ReplaceByRequest)) => {
+            format!("{address} will be replaced, as requested")
+        }
+        (Action::Replace, Some(Reason::ReplaceByTriggers)) => {
+            format!("{address} will be replaced due to changes in what it lives in")
+        }
+        (Action::Replace, _) => format!("{address} must be replaced"),
+    }
+}
+
+/// The symbol in its three columns.
+pub fn symbol(action: Action) -> &'static str {
+    match action {
+        Action::NoOp => "   ",
+        Action::Create => "  +",
+        Action::Update => "  ~",
+        Action::Replace => "-/+",
+        Action::Delete => "  -",
+    }
+}
+
+/// The change's heading and block.
+pub fn change(change: &Change, paint: Paint) -> String {
+    let empty = Attributes::new();
+    let before = change.before.as_ref().map_or(&empty, |record| &record.attributes);
+    let after = change.after.as_ref().unwrap_or(&empty);
+    let mut writer = Writer { text: String::new(), paint, forcing: &change.replace_paths };
+    let _ = writeln!(writer.text, "  {}", paint.bold(&format!("# {}", heading(change))));
+    if change.action == Action::Delete
+        && change.reason == Some(Reason::DeleteBecauseNoResourceConfig)
+    {
+        let _ = writeln!(writer.text, "  # (because nothing in the stack asks for it any more)");
+    }
+    let colour = |text: &str| match change.action {
+        Action::Create => paint.green(text),
+        Action::Update => paint.yellow(text),
+        Action::Replace | Action::Delete => paint.red(text),
+        Action::NoOp => text.to_owned(),
+    };
+    let _ = writeln!(
+        writer.text,
+        "{} resource \"{}\" \"{}\" {{",
+        colour(symbol(change.action)),
+        change.address.kind,
+        change.address.name
+    );
+    match change.action {
+        Action::Create => writer.entries(6, Mark::Add, &empty, after, ""),
+        Action::Delete => writer.entries(6, Mark::Remove, before, &empty, ""),
+        _ => writer.entries(6, Mark::Change, before, after, ""),
+    }
+    writer.text += "    }\n";
+    writer.text
+}
+
+/// A value as an output's change shows it, at `indent`.
+pub fn output(
+    name: &str,
+    width: usize,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    sensitive: bool,
+    paint: Paint,
+) -> String {
+    let hidden = Value::Secret(fleetform_contract::Secret {
+        reference: String::new(),
+        digest: String::new(),
+    });
+    let show = |value: Option<&Value>| value.map(|v| if sensitive { hidden.clone() } else { v.clone() });
+    let (shown_before, shown_after) = (show(before), show(after));
+    let mark = match (before, after) {
+        (None, _) => Mark::Add,
+        (_, None) => Mark::Remove,
+        _ => Mark::Change,
+    };
+    let mut writer = Writer { text: String::new(), paint, forcing: &[] };
+    let label = format!("{name:<width$} = ");
+    writer.entry(4, mark, &label, shown_before.as_ref(), shown_after.as_ref(), "", name);
+    writer.text
+}
+
+/// A value as HCL writes it.
+pub fn value(value: &Value) -> String {
+    let mut writer = Writer { text: String::new(), paint: Paint::Plain, forcing: &[] };
+    writer.plain(0, value);
+    writer.text
+}
+
+/// A record as HCL would write it.
+pub fn record(record: &fleetform_contract::Record) -> String {
+    let mut writer = Writer { text: String::new(), paint: Paint::Plain, forcing: &[] };
+    let address = &record.address;
+    let _ = writeln!(writer.text, "# {address}:");
+    let _ = writeln!(writer.text, "resource \"{}\" \"{}\" {{", address.kind, address.name);
+    let shown: Vec<_> = record.attributes.iter().filter(|(_, value)| !value.is_null()).collect();
+    let width = shown.iter().map(|(name, _)| key(name).chars().count()).max().unwrap_or(0);
+    for (name, value) in shown {
+        let _ = write!(writer.text, "    {:<width$} = ", key(name));
+        writer.plain(4, value);
+        writer.text += "\n";
+    }
+    writer.text += "}\n";
+    writer.text
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Add,
+    Remove,
+    Change,
+    Same,
+}
+
+struct Writer<'a> {
+    text: String,
+    paint: Paint,
+    forcing: &'a [String],
+}
+
+impl Writer<'_> {
+    /// The entries of a map, aligned; what stays the same is counted, not shown, but for names.
+    fn entries(
+        &mut self,
+        indent: usize,
+        mark: Mark,
+        before: &Attributes,
+        after: &Attributes,
+        path: &str,
+    ) {
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let mut shown = Vec::new();
+        let mut hidden = 0;
+        for name in names {
+            let (old, new) = (before.get(name), after.get(name));
+            let (old_value, new_value) =
+                (old.unwrap_or(&Value::Null), new.unwrap_or(&Value::Null));
+            let entry_mark = match mark {
+                Mark::Change if same(old_value, new_value) => Mark::Same,
+                Mark::Change if old_value.is_null() => Mark::Add,
+                Mark::Change if new.is_none() => Mark::Remove,
+                other => other,
+            };
+            let nothing = old_value.is_null() && new_value.is_null();
+            let named = path.is_empty() && matches!(name.as_str(), "id" | "name" | "region");
+            match entry_mark {
+                Mark::Same if nothing => {}
+                Mark::Same if !named => hidden += 1,
+                Mark::Add | Mark::Remove if nothing => {}
+                _ => shown.push((name, entry_mark, old, new)),
+            }
+        }
+        let width = shown.iter().map(|(name, ..)| key(name).chars().count()).max().unwrap_or(0);
+        for (name, entry_mark, old, new) in shown {
+            let name_path =
+                if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let label = format!("{:<width$} = ", key(name));
+            self.entry(indent, entry_mark, &label, old, new, "", &name_path);
+        }
+        if hidden > 0 {
+            self.hidden(indent, hidden, "attribute");
+        }
+    }
+
+    fn hidden(&mut self, indent: usize, count: usize, what: &str) {
+        let plural = if count == 1 { "" } else { "s" };
+        let note = format!("# ({count} unchanged {what}{plural} hidden)");
+        let _ = writeln!(self.text, "{}{}", " ".repeat(indent + 2), self.paint.dim(&note));
+    }
+
+    fn start(&mut self, indent: usize, mark: Mark) {
+        let symbol = match mark {
+            Mark::Add => self.paint.green("+"),
+            Mark::Remove => self.paint.red("-"),
+            Mark::Change => self.paint.yellow("~"),
+            Mark::Same => " ".to_owned(),
+        };
+        let _ = write!(self.text, "{}{symbol} ", " ".repeat(indent));
+    }
+
+    /// One entry: `symbol label value suffix`.
+    #[expect(clippy::too_many_arguments, reason = "one place draws every kind of line")]
+    fn entry(
+        &mut self,
+        indent: usize,
+        mark: Mark,
+        label: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        comma: &str,
+        path: &str,
+    ) {
+        let forces = self.forcing.iter().any(|forcing| forcing == path);
+        let end = if forces { self.paint.red(" # forces replacement") } else { String::new() };
+        let null = Value::Null;
+        let (old, new) = (before.unwrap_or(&null), after.unwrap_or(&null));
+        self.start(indent, mark);
+        self.text += label;
+        match mark {
+            Mark::Add | Mark::Same => {
+                self.tree(indent, if mark == Mark::Add { "+" } else { " " }, new);
+            }
+            Mark::Remove => {
+                self.tree(indent, "-", old);
+                // Inside a list there is nothing that could become null.
+                self.text += if comma.is_empty() { " -> null" } else { "" };
+            }
+            Mark::Change => self.changed(indent, old, new, path),
+        }
+        let _ = writeln!(self.text, "{comma}{end}");
+    }
+
+    fn changed(&mut self, indent: usize, old: &Value, new: &Value, path: &str) {
+        match (old, new) {
+            (Value::Map(old), Value::Map(new)) => {
+                self.text += "{\n";
+                self.entries(indent + 4, Mark::Change, old, new, path);
+                let _ = write!(self.text, "{}}}", " ".repeat(indent + 2));
+            }
+            (Value::List(old), Value::List(new)) => {
+                self.text += "[\n";
+                self.items(indent + 4, old, new, path);
+                let _ = write!(self.text, "{}]", " ".repeat(indent + 2));
+            }
+            (Value::String(old), Value::String(new)) if old.contains('\n') && new.contains('\n') => {
+                self.text += "<<-EOT\n";
+                let difference = similar::TextDiff::from_lines(old.as_str(), new.as_str());
+                for line in difference.iter_all_changes() {
+                    let mark = match line.tag() {
+                        similar::ChangeTag::Delete => self.paint.red("-"),
+                        similar::ChangeTag::Insert => self.paint.green("+"),
+                        similar::ChangeTag::Equal => " ".to_owned(),
+                    };
+                    let line = line.value().trim_end_matches('\n');
+                    let _ = writeln!(self.text, "{}{mark} {line}", " ".repeat(indent + 4));
+                }
+                let _ = write!(self.text, "{}EOT", " ".repeat(indent + 2));
+            }
+            (Value::Secret(_), Value::Secret(_)) => self.text += "(sensitive value)",
+            _ => {
+                self.tree(indent, "-", old);
+                self.text += " -> ";
+                self.tree(indent, "+", new);
+            }
+        }
+    }
+
+    fn items(&mut self, indent: usize, old: &[Value], new: &[Value], path: &str) {
+        // Lists of blocks keep their places; other lists are compared as sequences.
+        let blocks = |items: &[Value]| items.iter().any(|item| matches!(item, Value::Map(_)));
+        if old.len() == new.len() && (blocks(old) || blocks(new)) {
+            let mut hidden = 0;
+            for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                if same(old, new) {
+                    hidden += 1;
+                } else {
+                    let inner = format!("{path}.{index}");
+                    self.entry(indent, Mark::Change, "", Some(old), Some(new), ",", &inner);
+                }
+            }
+            if hidden > 0 {
+                self.hidden(indent, hidden, "element");
+            }
+            return;
+        }
+        let texts = |items: &[Value]| -> Vec<String> {
+            items.iter().map(|item| serde_json::to_string(item).expect("values serialize")).collect()
+        };
+        let (old_texts, new_texts) = (texts(old), texts(new));
+        let mut hidden = 0;
+        for op in similar::capture_diff_slices(similar::Algorithm::Myers, &old_texts, &new_texts) {
+            let (tag, old_range, new_range) = op.as_tag_tuple();
+            if tag == similar::DiffTag::Equal {
+                hidden += old_range.len();
+                continue;
+            }
+            for item in &old[old_range] {
+                self.entry(indent, Mark::Remove, "", Some(item), None, ",", path);
+            }
+            for item in &new[new_range] {
+                self.entry(indent, Mark::Add, "", None, Some(item), ",", path);
+            }
+        }
+        if hidden > 0 {
+            self.hidden(indent, hidden, "element");
+        }
+    }
+
+    /// A whole value without symbols.
+    fn plain(&mut self, indent: usize, value: &Value) {
+        match value {
+            Value::List(items) if !items.is_empty() => {
+                self.text += "[\n";
+                for item in items {
+                    self.text += &" ".repeat(indent + 2);
+                    self.plain(indent + 2, item);
+                    self.text += ",\n";
+                }
+                let _ = write!(self.text, "{}]", " ".repeat(indent));
+            }
+            Value::Map(map) if !map.is_empty() => {
+                self.text += "{\n";
+                let width = map.keys().map(|name| key(name).chars().count()).max().unwrap_or(0);
+                for (name, item) in map {
+                    let _ = write!(self.text, "{}{:<width$} = ", " ".repeat(indent + 2), key(name));
+                    self.plain(indent + 2, item);
+                    self.text += "\n";
+                }
+                let _ = write!(self.text, "{}}}", " ".repeat(indent));
+            }
+            leaf => self.tree(indent, " ", leaf),
+        }
+    }
+
+    /// A whole value, each line with the same symbol.
+    fn tree(&mut self, indent: usize, symbol: &str, value: &Value) {
+        let mark = match symbol {
+            "+" => Mark::Add,
+            "-" => Mark::Remove,
+            _ => Mark::Same,
+        };
+        match value {
+            Value::Null => self.text += "null",
+            Value::Bool(bit) => {
+                let _ = write!(self.text, "{bit}");
+            }
+            Value::Number(_) => {
+                let _ = write!(self.text, "{}", value.to_plain_json());
+            }
+            Value::String(text) if text.contains('\n') => {
+                self.text += "<<-EOT\n";
+                for line in text.trim_end_matches('\n').lines() {
+                    let _ = writeln!(self.text, "{}{line}", " ".repeat(indent + 6));
+                }
+                let _ = write!(self.text, "{}EOT", " ".repeat(indent + 2));
+            }
+            Value::String(text) => self.text += &quote(text),
+            Value::Unknown(_) => self.text += "(known after apply)",
+            Value::Secret(_) => self.text += "(sensitive value)",
+            Value::List(items) if items.is_empty() => self.text += "[]",
+            Value::Map(map) if map.is_empty() => self.text += "{}",
+            Value::List(items) => {
+                self.text += "[\n";
+                for item in items {
+                    self.start(indent + 4, mark);
+                    self.tree(indent + 4, symbol, item);
+                    self.text += ",\n";
+                }
+                let _ = write!(self.text, "{}]", " ".repeat(indent + 2));
+            }
+            Value::Map(map) => {
+                self.text += "{\n";
+                let shown: Vec<_> = map.iter().filter(|(_, value)| !value.is_null()).collect();
+                let width = shown.iter().map(|(name, _)| key(name).chars().count()).max();
+                for (name, item) in shown {
+                    self.start(indent + 4, mark);
+                    let _ = write!(self.text, "{:<1$} = ", key(name), width.unwrap_or(0));
+                    self.tree(indent + 4, symbol, item);
+                    self.text += "\n";
+                }
+                let _ = write!(self.text, "{}}}", " ".repeat(indent + 2));
+            }
+        }
+    }
+}
+
+/// A key as HCL writes it: quoted where it is no identifier.
+fn key(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+        && name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    if plain { name.to_owned() } else { quote(name) }
+}
+
+/// A string as HCL writes it.
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted += "\\\"",
+            '\\' => quoted += "\\\\",
+            '\n' => quoted += "\\n",
+            '\r' => quoted += "\\r",
+            '\t' => quoted += "\\t",
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", c as u32);
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.replace("${", "$${").replace("%{", "%%{") + "\""
+}

@@ -1,0 +1,13 @@
+//! Values → text and JSON. Nothing here decides; nothing here reads the world.
+
+pub mod change;
+pub mod diagnostic;
+pub mod events;
+pub mod graph;
+pub mod json;
+pub mod money;
+pub mod paint;
+pub mod plan;
+pub mod table;
+
+pub use paint::Paint;
