@@ -17,6 +17,11 @@ pub trait Objects: Send + Sync {
     /// What the attributes of a type mean; `None` for a type that is not this provider's.
     fn schema(&self, kind: &str) -> Option<&'static Schema>;
 
+    /// The types that objects of this type live inside of: when one of those goes, they are gone.
+    fn containers(&self, _kind: &str) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The object as it is now; `None` when it does not exist.
     async fn read(&self, reference: Reference<'_>) -> Result<Option<Remote>>;
 
