@@ -31,7 +31,6 @@ pub mod diagnostic;
 
 pub mod config;
 
-pub mod problem;
 
 pub mod placement;
 
@@ -47,4 +46,3 @@ pub mod apply;
 
 pub mod view;
 
-pub mod cli;
