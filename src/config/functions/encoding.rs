@@ -10,7 +10,7 @@ use fleetform_contract::Value;
 
 use super::arguments::Arguments;
 use super::types::text;
-use super::{Function, FunctionError, Result, csv, function, json, yaml};
+use super::{Function, FunctionError, Result, csv, function, json, yaml, yaml_reader};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("base64decode", &["str"], base64decode),
@@ -30,7 +30,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("urldecode", &["str"], urldecode),
     function("urlencode", &["str"], urlencode),
     function("yamldecode", &["src"], |arguments| {
-        yaml::decode(&arguments.text(0)?).map_err(|why| arguments.wrong(0, why))
+        yaml_reader::decode(&arguments.text(0)?).map_err(|why| arguments.wrong(0, why))
     }),
     function("yamlencode", &["value"], |arguments| Ok(yaml::encode(arguments.nullable(0)).into())),
 ];

@@ -32,6 +32,7 @@ mod sets;
 mod strings;
 mod time;
 mod yaml;
+mod yaml_reader;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,6 @@
 
 use fleetform_contract::Value;
 
-use super::json;
 use super::numbers::number_to_text;
 
 /// A YAML text of the value: keys in order, texts quoted or, with line breaks, in blocks.
@@ -48,7 +47,14 @@ fn mapping<'a>(
         if index > 0 {
             indent(depth, out);
         }
-        quote(key, out);
+        if key.len() > MAX_SIMPLE_KEY || key.contains('\n') {
+            out.push_str("? ");
+            scalar(&Value::from(key), depth, out);
+            out.push('\n');
+            indent(depth, out);
+        } else {
+            quote(key, None, out);
+        }
         out.push(':');
         match item {
             // A list's dashes stand under the key.
@@ -71,16 +77,31 @@ fn mapping<'a>(
     }
 }
 
+/// Longest key in front of its colon, in bytes; a longer one gets a line of its own.
+const MAX_SIMPLE_KEY: usize = 128;
+
 fn scalar(value: &Value, depth: usize, out: &mut String) {
     match value {
         Value::Null | Value::Unknown(_) | Value::Secret(_) => out.push_str("null"),
         Value::Bool(bit) => out.push_str(if *bit { "true" } else { "false" }),
         Value::Number(number) => out.push_str(&number_to_text(*number)),
-        Value::String(text) if text.contains('\n') => block(text, depth, out),
-        Value::String(text) => quote(text, out),
+        Value::String(text) if fits_block(text) => block(text, depth, out),
+        Value::String(text) => quote(text, Some(depth), out),
         Value::List(_) => out.push_str("[]"),
         Value::Map(_) => out.push_str("{}"),
     }
+}
+
+/// Whether a text has several lines and nothing that a block would lose.
+fn fits_block(text: &str) -> bool {
+    text.contains('\n')
+        && !text.ends_with(' ')
+        && !text.contains(" \n")
+        && text.chars().all(|c| c == '\n' || printable(c))
+}
+
+fn printable(c: char) -> bool {
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && c != '\u{feff}'
 }
 
 /// A text of several lines, each on its own, without its last line's end.
@@ -114,63 +135,72 @@ fn indent(depth: usize, out: &mut String) {
     out.extend(std::iter::repeat_n("  ", depth));
 }
 
-fn quote(text: &str, out: &mut String) {
+/// Lines of a quoted text are broken at the first space behind this column.
+const WIDTH: usize = 80;
+
+/// A text in quotes; broken into lines where it stands at a depth, in one line where at none.
+fn quote(text: &str, depth: Option<usize>, out: &mut String) {
+    let line = out.rfind('\n').map_or(0, |end| end + 1);
+    let mut column = out[line..].chars().count() + 1;
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0' => out.push_str("\\0"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{1b}' => out.push_str("\\e"),
-            '\u{85}' => out.push_str("\\N"),
-            '\u{2028}' => out.push_str("\\L"),
-            '\u{2029}' => out.push_str("\\P"),
-            '\u{feff}' => out.push_str("\\uFEFF"),
-            c if c < ' ' || ('\u{7f}'..'\u{a0}').contains(&c) => {
-                out.push_str(&format!("\\x{:02X}", u32::from(c)));
+    let mut after_space = false;
+    let mut rest = text.char_indices().peekable();
+    while let Some((index, c)) = rest.next() {
+        let inside = index > 0 && rest.peek().is_some();
+        if c == ' ' {
+            match depth {
+                Some(depth) if inside && !after_space && column > WIDTH => {
+                    out.push('\n');
+                    indent(depth + 1, out);
+                    column = 2 * (depth + 1);
+                    if rest.peek().is_some_and(|(_, next)| *next == ' ') {
+                        out.push('\\');
+                        column += 1;
+                    }
+                }
+                _ => {
+                    out.push(' ');
+                    column += 1;
+                }
             }
-            c => out.push(c),
+            after_space = true;
+            continue;
         }
+        after_space = false;
+        let before = out.len();
+        let short = match c {
+            '"' => '"',
+            '\\' => '\\',
+            '\n' => 'n',
+            '\r' => 'r',
+            '\t' => 't',
+            '\0' => '0',
+            '\u{7}' => 'a',
+            '\u{8}' => 'b',
+            '\u{b}' => 'v',
+            '\u{c}' => 'f',
+            '\u{1b}' => 'e',
+            '\u{85}' => 'N',
+            '\u{2028}' => 'L',
+            '\u{2029}' => 'P',
+            c if printable(c) => {
+                out.push(c);
+                column += 1;
+                continue;
+            }
+            c => {
+                let code = u32::from(c);
+                out.push_str(&match code {
+                    0..=0xff => format!("\\x{code:02X}"),
+                    0x100..=0xffff => format!("\\u{code:04X}"),
+                    _ => format!("\\U{code:08X}"),
+                });
+                column += out.len() - before;
+                continue;
+            }
+        };
+        out.extend(['\\', short]);
+        column += 2;
     }
     out.push('"');
-}
-
-/// The value of a YAML text of one document.
-///
-/// # Errors
-/// What is wrong with it, and where.
-pub(super) fn decode(text: &str) -> Result<Value, String> {
-    let mut yaml: serde_norway::Value =
-        serde_norway::from_str(text).map_err(|error| error.to_string())?;
-    yaml.apply_merge().map_err(|error| error.to_string())?;
-    from_yaml(&yaml).map(|value| json::normal(&value))
-}
-
-fn from_yaml(yaml: &serde_norway::Value) -> Result<Value, String> {
-    use serde_norway::Value as Yaml;
-    Ok(match yaml {
-        Yaml::Null => Value::Null,
-        Yaml::Bool(bit) => Value::Bool(*bit),
-        Yaml::Number(number) => Value::Number(number.as_f64().unwrap_or_default()),
-        Yaml::String(text) => Value::from(text),
-        Yaml::Sequence(items) => {
-            Value::List(items.iter().map(from_yaml).collect::<Result<_, _>>()?)
-        }
-        Yaml::Mapping(map) => {
-            let entry = |(key, item): (&Yaml, &Yaml)| {
-                let key = super::to_text(&from_yaml(key)?)
-                    .ok_or("only strings are allowed as mapping keys")?;
-                Ok::<_, String>((key, from_yaml(item)?))
-            };
-            Value::Map(map.iter().map(entry).collect::<Result<_, _>>()?)
-        }
-        Yaml::Tagged(tagged) => from_yaml(&tagged.value)?,
-    })
 }
