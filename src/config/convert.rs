@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use fleetform_contract::Value;
 
+pub(super) use super::functions::{number_to_text as number_text, parse_number};
+
 /// A variable's `type`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Type {
@@ -57,21 +59,6 @@ pub(super) fn kind_name(value: &Value) -> &'static str {
         Value::Unknown(_) => "known only after apply",
         Value::Secret(_) => "sensitive",
     }
-}
-
-/// A number as Terraform writes it: no exponent, no trailing zeros.
-pub(super) fn number_text(number: f64) -> String {
-    if number == 0.0 { "0".into() } else { format!("{number}") }
-}
-
-/// A number from its text, `None` where the text is no decimal number.
-pub(super) fn parse_number(text: &str) -> Option<f64> {
-    let first = text.strip_prefix('-').unwrap_or(text).bytes().next()?;
-    let plain = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    if !first.is_ascii_digit() || !plain {
-        return None;
-    }
-    text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
 pub(super) fn to_text(value: &Value) -> Result<String, String> {
@@ -231,7 +218,7 @@ mod tests {
             ("1", Some(1.0)),
             ("-1.5e2", Some(-150.0)),
             ("inf", None),
-            ("+1", None),
+            ("+1", Some(1.0)),
             (" 1", None),
             ("", None),
             ("1e999", None),

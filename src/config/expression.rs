@@ -166,7 +166,7 @@ impl<'a> Evaluator<'a> {
                 }
                 Ok(Value::Number(value))
             }
-            Expression::String(text) => Ok(Value::String(text.value().clone())),
+            Expression::String(text) => Ok(functions::text(text.value().clone())),
             Expression::Array(array) => array
                 .iter()
                 .map(|item| self.evaluate(item, frame))
@@ -240,6 +240,8 @@ impl<'a> Evaluator<'a> {
         for (key, item) in object {
             let name = match key {
                 ObjectKey::Ident(name) => name.as_str().to_owned(),
+                // Not the value: a key without parentheses is a name.
+                ObjectKey::Expression(Expression::Null(_)) => "null".to_owned(),
                 ObjectKey::Expression(expression) => {
                     let value = self.evaluate(expression, frame)?;
                     if let Value::Unknown(unknown) = value {

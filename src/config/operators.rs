@@ -6,8 +6,9 @@ use fleetform_contract::Value;
 use hcl_edit::Span as _;
 use hcl_edit::expr::{BinaryOp, BinaryOperator, Conditional, Expression, UnaryOp, UnaryOperator};
 
-use super::convert::{kind_name, to_bool, to_number, to_text};
+use super::convert::{kind_name, to_bool, to_number};
 use super::expression::{Evaluator, Fault, Frame, Result};
+use super::functions::{self, tidy};
 use crate::diagnostic::Diagnostic;
 
 pub(super) fn unary(evaluator: &Evaluator, operation: &UnaryOp, frame: &Frame) -> Result<Value> {
@@ -116,18 +117,6 @@ fn first_unknown(value: &Value) -> Option<&Value> {
     }
 }
 
-/// The decimal that was meant: 0.1 + 0.2 is 0.3 to people and to Terraform, which computes with
-/// many more digits. Where 15 digits come within two steps of the double, they are what was meant;
-/// a third is not, and stays.
-fn tidy(number: f64) -> f64 {
-    if number.fract() == 0.0 || !number.is_finite() {
-        return number;
-    }
-    let short: f64 = format!("{number:.14e}").parse().unwrap_or(number);
-    let steps = (short.to_bits() as i64).abs_diff(number.to_bits() as i64);
-    if steps <= 2 { short } else { number }
-}
-
 fn number(value: &Value, side: &str, frame: &Frame, range: Option<Range<usize>>) -> Result<f64> {
     to_number(value).map_err(|error| operand(value, side, &error, frame, range))
 }
@@ -194,22 +183,17 @@ fn in_common_type(
     other: &Expression,
     frame: &Frame,
 ) -> Result<Value> {
-    if !matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_)) {
-        return Ok(value);
-    }
     // The side that was not chosen may fail; then it has no type to agree with.
     let Ok(beside) = evaluator.evaluate(other, frame) else {
         return Ok(value);
     };
-    match (&value, &beside) {
-        (Value::Number(_) | Value::Bool(_), Value::String(_)) => {
-            Ok(to_text(&value).map_or(value, Value::String))
+    match (functions::unify([&value, &beside]), &value, &beside) {
+        (Ok(unified), ..) => Ok(unified.into_iter().next().unwrap_or(value)),
+        // Terraform wants the same of what is inside; here an object may lack attributes.
+        (Err(_), Value::List(_), Value::List(_)) | (Err(_), Value::Map(_), Value::Map(_)) => {
+            Ok(value)
         }
-        (Value::Number(_), Value::Bool(_)) | (Value::Bool(_), Value::Number(_)) => {
-            inconsistent(&value, &beside, this, other, frame)
-        }
-        (_, Value::List(_) | Value::Map(_)) => inconsistent(&value, &beside, this, other, frame),
-        _ => Ok(value),
+        (Err(_), ..) => inconsistent(&value, &beside, this, other, frame),
     }
 }
 
@@ -232,20 +216,4 @@ fn inconsistent(
     )
     .at(frame.span(Some(range)))
     .into())
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn sums_of_decimals_are_decimals() {
-        for (number, expected) in [
-            (0.1 + 0.2, 0.3),
-            (0.1 + 0.7, 0.8),
-            (1.0 / 3.0, 1.0 / 3.0),
-            (1e300, 1e300),
-            (-0.1 - 0.2, -0.3),
-        ] {
-            assert_eq!(super::tidy(number), expected);
-        }
-    }
 }

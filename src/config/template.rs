@@ -11,6 +11,7 @@ use hcl_edit::template::{Directive, Element, ForDirective, IfDirective, Strip, T
 
 use super::convert::{kind_name, to_bool, to_text};
 use super::expression::{Evaluator, Frame, Result, Scope, pairs};
+use super::functions;
 use crate::diagnostic::Diagnostic;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(super) fn evaluate(
     evaluator.spend(output.text.len() as u64 / 16, frame, range)?;
     Ok(match output.unknown {
         Some(unknown) => Value::Unknown(unknown),
-        None => evaluator.seal_if(output.secret, Value::String(output.text)),
+        None => evaluator.seal_if(output.secret, functions::text(output.text)),
     })
 }
 

@@ -193,7 +193,7 @@ fn lookup(arguments: &Arguments) -> Result<Value> {
         return Ok(found.clone());
     }
     if arguments.len() == 3 {
-        return arguments.value(2).cloned();
+        return Ok(arguments.nullable(2).clone());
     }
     Err(FunctionError::new(format!("lookup failed to find key \"{key}\"")))
 }
@@ -244,6 +244,9 @@ fn range(arguments: &Arguments) -> Result<Value> {
         _ => return Err(FunctionError::new("must have one, two, or three arguments")),
     };
     let step = step.unwrap_or(if end < start { -1.0 } else { 1.0 });
+    if start == end {
+        return Ok(Value::List(Vec::new()));
+    }
     if step == 0.0 {
         return Err(arguments.wrong(2, "step must not be zero"));
     }

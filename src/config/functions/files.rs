@@ -144,12 +144,19 @@ fn dirname(path: &str) -> String {
 
 fn fileset(arguments: &Arguments) -> Result<Value> {
     let (path, pattern) = (arguments.text(0)?, arguments.text(1)?);
-    let root = arguments.context.directory.join(expand(&path));
+    let mut root = arguments.context.directory.join(expand(&path));
+    let mut prefix = String::new();
+    let mut pattern = clean(&pattern);
+    while let Some(rest) = pattern.strip_prefix("../") {
+        root.push("..");
+        prefix.push_str("../");
+        pattern = rest.to_owned();
+    }
     let glob = glob(&pattern).ok_or_else(|| arguments.wrong(1, "syntax error in pattern"))?;
     let mut walk = Walk { glob, seen: 0, found: Vec::new() };
     walk.directory(&root, "", 0).map_err(|why| arguments.wrong(0, why))?;
     walk.found.sort_unstable();
-    Ok(Value::list(walk.found))
+    Ok(Value::list(walk.found.into_iter().map(|name| prefix.clone() + &name)))
 }
 
 struct Walk {

@@ -89,7 +89,7 @@ fn format(template: &str, values: &[&Value]) -> Result<String> {
             position = start + 2;
             continue;
         }
-        let mut reader = Reader { template, values, start, position: start + 1, next };
+        let mut reader = Reader { template, start, position: start + 1, next };
         let (verb, argument) = reader.verb()?;
         next = argument + 1;
         most = most.max(next);
@@ -118,7 +118,6 @@ fn format(template: &str, values: &[&Value]) -> Result<String> {
 /// Reads one verb of a template.
 struct Reader<'a> {
     template: &'a str,
-    values: &'a [&'a Value],
     /// Of the percent sign.
     start: usize,
     position: usize,
@@ -152,15 +151,11 @@ impl<'a> Reader<'a> {
             }
             self.position += 1;
         }
-        self.argument_index()?;
-        if self.take('*') {
-            verb.width = self.number_argument()?;
-        } else if self.peek().is_some_and(|c| c.is_ascii_digit()) {
+        if self.peek().is_some_and(|c| c.is_ascii_digit()) {
             verb.width = Some(self.digits()?);
         }
         if self.take('.') {
-            verb.precision =
-                if self.take('*') { self.number_argument()? } else { Some(self.digits()?) };
+            verb.precision = Some(self.digits()?);
         }
         self.argument_index()?;
         let Some(letter) = self.peek() else {
@@ -228,25 +223,6 @@ impl<'a> Reader<'a> {
         }
         self.next = number - 1;
         Ok(())
-    }
-
-    /// `*`: a width from the arguments.
-    fn number_argument(&mut self) -> Result<Option<usize>> {
-        let index = self.next;
-        self.next += 1;
-        let wrong = |why: &str| FunctionError {
-            argument: Some(index + 1),
-            message: format!(
-                "unsupported value for \"{}\" at {}: {why}",
-                &self.template[self.start..self.position],
-                self.start
-            ),
-        };
-        let value = self.values.get(index).ok_or_else(|| wrong("not enough arguments"))?;
-        let whole = to_number(value).ok().and_then(|number| Value::Number(number).as_i64());
-        let whole = whole.ok_or_else(|| wrong("a whole number is required"))?;
-        let width = usize::try_from(whole).map_err(|_| wrong("must not be negative"))?;
-        if width > MAX_WIDTH { Err(too_wide(self.start)) } else { Ok(Some(width)) }
     }
 }
 

@@ -46,7 +46,7 @@ use fleetform_contract::Value;
 use arguments::Arguments;
 
 pub use numbers::{number_to_text, parse_number, tidy};
-pub use types::{NoCommonType, to_text, unify};
+pub use types::{NoCommonType, text, to_text, unify};
 
 /// Longest text a function gives or a file function reads, in bytes.
 pub const MAX_TEXT_BYTES: usize = 16 << 20;

@@ -1,5 +1,7 @@
 //! Numbers as text, and back.
 
+use std::cmp::Ordering;
+
 /// A number's text: decimal without an exponent, as short as tells it from every other double.
 pub fn number_to_text(number: f64) -> String {
     format!("{}", number + 0.0)
@@ -49,7 +51,8 @@ impl Decimal {
         Decimal { negative, digits: digits.collect(), point }
     }
 
-    /// Keeps `count` digits, rounding half to even.
+    /// Keeps `count` digits. Half is rounded as Terraform's number of 512 bits would be, which is a
+    /// little above or below the decimal, and to even where it is exactly that.
     pub fn round(&mut self, count: i64) {
         let Ok(count) = usize::try_from(count) else {
             self.digits.clear();
@@ -59,9 +62,16 @@ impl Decimal {
         if count >= self.digits.len() {
             return;
         }
+        let exactness = self.in_512_bits();
         let rest = self.digits.split_off(count);
         let odd = self.digits.last().is_some_and(|digit| digit % 2 == 1);
-        let up = rest[0] > 5 || rest[0] == 5 && (rest.len() > 1 || odd);
+        let up = match (rest[0], rest.len()) {
+            (5, 1) => match exactness {
+                Ordering::Equal => odd,
+                beside => beside == Ordering::Greater,
+            },
+            (first, _) => first >= 5,
+        };
         if up {
             while self.digits.last() == Some(&9) {
                 self.digits.pop();
@@ -79,6 +89,32 @@ impl Decimal {
         }
         if self.digits.is_empty() {
             self.point = 0;
+        }
+    }
+
+    /// How the nearest binary number of 512 bits compares to the decimal.
+    fn in_512_bits(&self) -> Ordering {
+        let places = self.digits.len() as i32 - self.point;
+        // The number is `whole / 10^places`; dividing by two only moves the point.
+        let divisor = u32::try_from(places).ok().and_then(|places| 5_u128.checked_pow(places));
+        let Some(divisor) = divisor.filter(|divisor| *divisor < 1 << 126) else {
+            return Ordering::Equal;
+        };
+        let whole = self.digits.iter().fold(0, |whole, digit| whole * 10 + u128::from(*digit));
+        let mut bits = 128 - (whole / divisor).leading_zeros();
+        let mut rest = whole % divisor;
+        while rest > 0 && bits < 512 {
+            rest *= 2;
+            if rest >= divisor || bits > 0 {
+                bits += 1;
+            }
+            rest %= divisor;
+        }
+        // The rest is cut off or rounded up; it is never just half, because the divisor is odd.
+        match rest {
+            0 => Ordering::Equal,
+            rest if rest * 2 > divisor => Ordering::Greater,
+            _ => Ordering::Less,
         }
     }
 

@@ -86,44 +86,80 @@ fn found(pattern: &Regex, captures: &Captures) -> Value {
 }
 
 fn compile(arguments: &Arguments, index: usize, pattern: &str) -> Result<Regex> {
-    let translated = translate(pattern);
-    let regex =
-        RegexBuilder::new(&translated).size_limit(MAX_PROGRAM_BYTES).build().map_err(|error| {
-            match error {
-                regex::Error::CompiledTooBig(_) => {
-                    arguments.wrong(index, "the regular expression is too large")
-                }
-                error => {
-                    let text = error.to_string();
-                    let cause = text.lines().last().unwrap_or_default().trim();
-                    arguments.wrong(index, cause.strip_prefix("error: ").unwrap_or(cause))
-                }
-            }
-        })?;
+    let invalid = |why: &str| arguments.wrong(index, format!("invalid regexp pattern: {why}"));
+    let translated = translate(pattern).map_err(|why| invalid(&why))?;
+    let regex = RegexBuilder::new(&translated).size_limit(MAX_PROGRAM_BYTES).build();
+    let regex = regex.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => invalid("it is too large"),
+        error => {
+            // The last line of several says what is wrong.
+            let text = error.to_string();
+            let cause = text.lines().last().unwrap_or_default().trim();
+            invalid(cause.strip_prefix("error: ").unwrap_or(cause))
+        }
+    })?;
     let names = regex.capture_names().skip(1);
     let (named, unnamed): (Vec<_>, Vec<_>) = names.partition(Option::is_some);
     if index == 0 && !named.is_empty() && !unnamed.is_empty() {
-        return Err(arguments.wrong(
-            index,
-            "invalid regular expression pattern: cannot mix both named and unnamed capture groups",
-        ));
+        return Err(invalid("cannot mix both named and unnamed capture groups"));
     }
     Ok(regex)
 }
 
-/// A Go pattern as the regex crate writes it.
-fn translate(pattern: &str) -> String {
+/// A Go pattern as the regex crate writes it, or what Go would not take.
+fn translate(pattern: &str) -> std::result::Result<String, String> {
     let mut out = String::with_capacity(pattern.len());
     let mut rest = pattern.chars().peekable();
+    // Whether a repetition ends here: Go refuses another one.
+    let mut repeated = false;
     while let Some(c) = rest.next() {
+        let repeats = matches!(c, '*' | '+' | '?') || c == '{' && counts(rest.clone());
+        if repeats && repeated {
+            return Err("invalid nested repetition operator".to_owned());
+        }
+        repeated = repeats;
         match c {
+            '{' if repeats => {
+                out.push('{');
+                take_until('}', &mut rest, &mut out);
+            }
+            '{' => out.push_str("\\{"),
             '\\' => escape(&mut rest, &mut out),
             '[' => class(&mut rest, &mut out),
-            '{' if !counts(rest.clone()) => out.push_str("\\{"),
+            '(' => {
+                out.push('(');
+                if rest.next_if_eq(&'?').is_some() {
+                    out.push('?');
+                    check_flags(rest.clone())?;
+                }
+            }
             c => out.push(c),
         }
+        if repeats && rest.next_if_eq(&'?').is_some() {
+            out.push('?');
+        }
     }
-    out
+    Ok(out)
+}
+
+/// Refuses the flags that only the regex crate has.
+fn check_flags(rest: Peekable<Chars>) -> std::result::Result<(), String> {
+    let mut letters =
+        rest.take_while(|c| matches!(c, 'i' | 'm' | 's' | 'U' | '-' | 'x' | 'u' | 'R'));
+    match letters.find(|c| matches!(c, 'x' | 'u' | 'R')) {
+        Some(letter) => Err(format!("invalid or unsupported Perl syntax in (?{letter}")),
+        None => Ok(()),
+    }
+}
+
+/// Copies up to a character, and that too.
+fn take_until(end: char, rest: &mut Peekable<Chars>, out: &mut String) {
+    for c in rest.by_ref() {
+        out.push(c);
+        if c == end {
+            return;
+        }
+    }
 }
 
 /// Whether `{` begins a repetition: `n}`, `n,}` or `n,m}`.
@@ -158,12 +194,18 @@ fn escape(rest: &mut Peekable<Chars>, out: &mut String) {
             }
         }
         Some(c) if c.is_ascii_punctuation() => literal(c, out),
-        Some(c) => {
-            out.push('\\');
-            out.push(c);
-        }
+        Some(c) => named(c, rest, out),
         // The regex crate says that this is an error.
         None => out.push('\\'),
+    }
+}
+
+/// `\n`, `\pL`, `\p{Greek}`, `\x{41}`: the same in both, with its name.
+fn named(c: char, rest: &mut Peekable<Chars>, out: &mut String) {
+    out.extend(['\\', c]);
+    if matches!(c, 'p' | 'P' | 'x') && rest.next_if_eq(&'{').is_some() {
+        out.push('{');
+        take_until('}', rest, out);
     }
 }
 
@@ -193,12 +235,7 @@ fn class(rest: &mut Peekable<Chars>, out: &mut String) {
             '[' if rest.peek() == Some(&':') => {
                 // A named class of ASCII, as it is.
                 out.push('[');
-                for c in rest.by_ref() {
-                    out.push(c);
-                    if c == ']' {
-                        break;
-                    }
-                }
+                take_until(']', rest, out);
             }
             '\\' => match rest.next() {
                 Some('d') => out.push_str("0-9"),
@@ -208,10 +245,7 @@ fn class(rest: &mut Peekable<Chars>, out: &mut String) {
                 Some('S') => out.push_str("[^\\t\\n\\f\\r ]"),
                 Some('W') => out.push_str("[^0-9A-Za-z_]"),
                 Some(c) if c.is_ascii_punctuation() => literal(c, out),
-                Some(c) => {
-                    out.push('\\');
-                    out.push(c);
-                }
+                Some(c) => named(c, rest, out),
                 None => out.push('\\'),
             },
             // Between two characters it is a range; what follows it is its end.

@@ -73,6 +73,17 @@ fn upper(c: char) -> char {
     }
 }
 
+/// Upper case at the beginning of a word: differs for the letters that are two in one.
+fn titlecase(c: char) -> char {
+    match c {
+        '\u{1c4}'..='\u{1c6}' => '\u{1c5}',
+        '\u{1c7}'..='\u{1c9}' => '\u{1c8}',
+        '\u{1ca}'..='\u{1cc}' => '\u{1cb}',
+        '\u{1f1}'..='\u{1f3}' => '\u{1f2}',
+        c => upper(c),
+    }
+}
+
 fn lower(c: char) -> char {
     c.to_lowercase().next().unwrap_or(c)
 }
@@ -83,7 +94,7 @@ fn title(arguments: &Arguments) -> Result<Value> {
     };
     let mut starts = true;
     let word = |c: char| {
-        let titled = if starts { upper(c) } else { c };
+        let titled = if starts { titlecase(c) } else { c };
         starts = separates(c);
         titled
     };

@@ -79,7 +79,8 @@ fn results_are_those_of_terraform() {
         }
         let expected = deviation.map_or(&row.result, |deviation| &deviation.result);
         if !agree(&ours, expected) {
-            let _ = writeln!(wrong, "{}\n   expected {expected}\n   got      {ours}", row.expression);
+            let _ =
+                writeln!(wrong, "{}\n   expected {expected}\n   got      {ours}", row.expression);
         }
     }
     assert!(deviating.is_empty(), "not in the table: {:?}", deviating.keys());

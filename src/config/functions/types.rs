@@ -39,7 +39,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
 }
 
 /// A text as a value: in Unicode's composed form (NFC), which Terraform gives every string.
-pub(super) fn text(text: impl Into<String>) -> Value {
+pub fn text(text: impl Into<String>) -> Value {
     let text = text.into();
     if text.is_ascii() {
         return Value::String(text);
@@ -87,8 +87,8 @@ pub(super) fn to_bool(value: &Value) -> std::result::Result<bool, String> {
 
 /// The same values converted to the one type they share, as Terraform does for the elements of a list
 /// and the results of a conditional: numbers and bools become strings beside a string; inside lists
-/// of one length and maps of the same keys, place by place; else all elements get one type. Null
-/// is of any type.
+/// of one length and maps of the same keys, place by place; else all elements get one type.
+/// Nulls, unknowns and secrets are of any type and stay as they are.
 ///
 /// # Errors
 /// [`NoCommonType`] where there is none: a bool beside a number, a list beside a map.
@@ -97,14 +97,10 @@ where
     I: IntoIterator<Item = &'a Value>,
 {
     let values: Vec<&Value> = values.into_iter().collect();
-    let mut work = MAX_COMPARISONS;
-    let shared = shared(values.iter().copied(), &mut work)?;
+    let shared = shared(values.iter().copied())?;
     let convert = |value: &&Value| shared.convert(value);
     Ok(values.iter().map(convert).collect())
 }
-
-/// Most comparisons of values that [`unify`] makes before it gives up.
-const MAX_COMPARISONS: usize = 1 << 20;
 
 /// What several values have in common.
 enum Shared {
@@ -119,18 +115,17 @@ enum Shared {
     Elements(Box<Shared>),
 }
 
-/// What values have in common; nulls are of any type.
+/// What values have in common; nulls, unknowns and secrets are of any type.
 fn shared<'a>(
     values: impl Iterator<Item = &'a Value>,
-    work: &mut usize,
 ) -> std::result::Result<Shared, NoCommonType> {
-    let values: Vec<&Value> = values.filter(|value| !value.is_null()).collect();
-    // Places first and elements then, at each depth: exponential on hostile values.
-    *work = work.checked_sub(1).ok_or(NoCommonType)?;
-    shared_by(&values, work)
+    let of_any_type =
+        |value: &&Value| matches!(value, Value::Null | Value::Unknown(_) | Value::Secret(_));
+    let values: Vec<&Value> = values.filter(|value| !of_any_type(value)).collect();
+    shared_by(&values)
 }
 
-fn shared_by(values: &[&Value], work: &mut usize) -> std::result::Result<Shared, NoCommonType> {
+fn shared_by(values: &[&Value]) -> std::result::Result<Shared, NoCommonType> {
     let rank = |value: &Value| match value {
         Value::List(_) => 1,
         Value::Map(_) => 2,
@@ -144,27 +139,24 @@ fn shared_by(values: &[&Value], work: &mut usize) -> std::result::Result<Shared,
         Value::List(first) => {
             let lists: Vec<&[Value]> = values.iter().filter_map(|value| value.as_list()).collect();
             if lists.iter().all(|list| list.len() == first.len()) {
-                let place = |index: usize| shared(lists.iter().map(|list| &list[index]), work);
-                if let Ok(places) = (0..first.len()).map(place).collect() {
-                    return Ok(Shared::Places(places));
-                }
+                let place = |index: usize| shared(lists.iter().map(|list| &list[index]));
+                let places = (0..first.len()).map(place);
+                return places.collect::<std::result::Result<_, _>>().map(Shared::Places);
             }
-            let elements = lists.iter().flat_map(|list| list.iter());
-            Ok(Shared::Elements(Box::new(shared(elements, work)?)))
+            let elements = shared(lists.iter().flat_map(|list| list.iter()))?;
+            Ok(Shared::Elements(Box::new(elements)))
         }
         Value::Map(first) => {
             let maps: Vec<_> = values.iter().filter_map(|value| value.as_map()).collect();
             if maps.iter().all(|map| map.keys().eq(first.keys())) {
                 let of_key = |key: &String| {
-                    shared(maps.iter().map(|map| &map[key]), work)
-                        .map(|shared| (key.clone(), shared))
+                    shared(maps.iter().map(|map| &map[key])).map(|shared| (key.clone(), shared))
                 };
-                if let Ok(keys) = first.keys().map(of_key).collect() {
-                    return Ok(Shared::Keys(keys));
-                }
+                let keys = first.keys().map(of_key);
+                return keys.collect::<std::result::Result<_, _>>().map(Shared::Keys);
             }
-            let elements = maps.iter().flat_map(|map| map.values());
-            Ok(Shared::Elements(Box::new(shared(elements, work)?)))
+            let elements = shared(maps.iter().flat_map(|map| map.values()))?;
+            Ok(Shared::Elements(Box::new(elements)))
         }
         _ => {
             let kinds: BTreeSet<&str> = values.iter().map(|value| kind(value)).collect();

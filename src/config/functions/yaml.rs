@@ -10,7 +10,11 @@ pub(super) fn encode(value: &Value) -> String {
     match value {
         Value::List(items) if !items.is_empty() => sequence(items, 0, &mut out),
         Value::Map(map) if !map.is_empty() => mapping(map.iter(), 0, &mut out),
-        Value::Null => return "null\n...\n".to_owned(),
+        // Go's writer ends a document of a bare word with a line of dots.
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            scalar(value, 0, &mut out);
+            out.push_str("\n...\n");
+        }
         value => {
             scalar(value, 0, &mut out);
             out.push('\n');

@@ -235,17 +235,13 @@ fn bool(source: &str) -> Option<bool> {
 
 /// Decimal, `0x1F` or `0o17`.
 fn number(source: &str) -> Option<f64> {
-    let (sign, digits) = match source.strip_prefix('-') {
-        Some(digits) => (-1.0, digits),
-        None => (1.0, source.strip_prefix('+').unwrap_or(source)),
-    };
-    let (base, digits) = match digits.split_at_checked(2) {
+    let (base, digits) = match source.split_at_checked(2) {
         Some(("0x", digits)) => (16, digits),
         Some(("0o", digits)) => (8, digits),
         _ => return parse_number(source),
     };
     let whole = u64::from_str_radix(digits, base).ok().filter(|_| !digits.starts_with('+'));
-    whole.map(|whole| sign * whole as f64)
+    whole.map(|whole| whole as f64)
 }
 
 static TIMESTAMP: LazyLock<Regex> = LazyLock::new(|| {
