@@ -42,6 +42,24 @@ pub fn aws(cloud: &Cloud, url: &str) -> String {
     text
 }
 
+pub fn gcp(cloud: &Cloud, url: &str) -> String {
+    let project = account(cloud, "project");
+    let mut text = title(cloud, "no credentials are needed");
+    let _ = writeln!(
+        text,
+        "  python3 - <<'END'\n\
+         from google.auth.credentials import AnonymousCredentials\n\
+         from google.cloud import container_v1\n\
+         client = container_v1.ClusterManagerClient(\n    \
+             transport='rest', credentials=AnonymousCredentials(),\n    \
+             client_options={{'api_endpoint': '{url}'}})\n\
+         answer = client.list_clusters(parent='projects/{project}/locations/-')\n\
+         print([cluster.name for cluster in answer.clusters])\n\
+         END\n"
+    );
+    text
+}
+
 pub fn azure(cloud: &Cloud, url: &str) -> String {
     let subscription = account(cloud, "subscription_id");
     let mut text = title(cloud, "no credentials are needed");

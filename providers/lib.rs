@@ -43,6 +43,15 @@ const AWS: Kind = Kind {
     instructions: instructions::aws,
 };
 
+const GCP: Kind = Kind {
+    name: "gcp",
+    provider: fleetform_gcp::provider,
+    schema: fleetform_gcp::schema,
+    sandboxed: fleetform_gcp::sandboxed,
+    emulator: fleetform_gcp::emulator::api,
+    instructions: instructions::gcp,
+};
+
 const AZURE: Kind = Kind {
     name: "azure",
     provider: fleetform_azure::provider,
@@ -53,7 +62,7 @@ const AZURE: Kind = Kind {
 };
 
 /// In the order in which their emulators take ports.
-const CLOUDS: [&Kind; 3] = [&KUBERNETES, &AWS, &AZURE];
+const CLOUDS: [&Kind; 4] = [&KUBERNETES, &AWS, &GCP, &AZURE];
 
 const KINDS: [&str; CLOUDS.len()] = {
     let mut names = [""; CLOUDS.len()];
@@ -131,7 +140,12 @@ mod tests {
 
     #[test]
     fn schemas_are_found_by_type() {
-        for name in ["kubernetes_deployment", "aws_eks_cluster", "azurerm_kubernetes_cluster"] {
+        for name in [
+            "kubernetes_deployment",
+            "aws_eks_cluster",
+            "google_container_cluster",
+            "azurerm_kubernetes_cluster",
+        ] {
             assert!(schema(name).is_some(), "{name}");
         }
         assert!(schema("abacus_bead").is_none());
