@@ -116,7 +116,7 @@ pub fn create(table: &mut Table, call: &Call<'_>) -> Result<Answer, Refusal> {
     check_token(token)?;
     if let Ok(found) = find(table, region, name) {
         // The same call again, after its answer was lost.
-        if token.is_some_and(|token| found.body["token"] == token) {
+        if token.is_some() && found.body["request"] == fingerprint(call) {
             return Ok(Answer::Json(json!({ "cluster": found.body["cluster"] })));
         }
         let message = format!("Cluster already exists with name: {name}");
@@ -186,7 +186,7 @@ pub fn create(table: &mut Table, call: &Call<'_>) -> Result<Answer, Refusal> {
         "upgradePolicy": { "supportType": support },
         "deletionProtection": request.deletion_protection.unwrap_or(false),
     });
-    let body = json!({ "cluster": cluster, "token": token });
+    let body = json!({ "cluster": cluster, "request": fingerprint(call) });
     let settles_at = table.tick() + table.duration(&arn, 2, 6);
     table.put(CLUSTERS, key(region, name), Object { body, settles_at });
     Ok(Answer::Json(json!({ "cluster": cluster })))
@@ -497,6 +497,11 @@ pub fn check_name(what: &str, name: &str, limit: usize) -> Result<(), Refusal> {
         "The {what} '{name}' must match ^[0-9A-Za-z][A-Za-z0-9\\-_]* and have at most {limit} \
          characters"
     )))
+}
+
+/// What makes two requests the same, their token among it.
+pub fn fingerprint(call: &Call<'_>) -> String {
+    text::hash(&crate::attributes::canonical_json(call.body))
 }
 
 pub fn check_token(token: Option<&str>) -> Result<(), Refusal> {

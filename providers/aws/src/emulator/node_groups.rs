@@ -131,7 +131,7 @@ pub fn create(table: &mut Table, call: &Call<'_>, cluster: &str) -> Result<Answe
     let parent = clusters::find(table, region, cluster)?.body["cluster"].clone();
     if let Ok(found) = find(table, region, cluster, name) {
         // The same call again, after its answer was lost.
-        if token.is_some_and(|token| found.body["token"] == token) {
+        if token.is_some() && found.body["request"] == clusters::fingerprint(call) {
             return Ok(Answer::Json(json!({ "nodegroup": found.body["nodegroup"] })));
         }
         let message =
@@ -193,7 +193,7 @@ pub fn create(table: &mut Table, call: &Call<'_>, cluster: &str) -> Result<Answe
         "health": { "issues": [] },
         "tags": request.tags,
     });
-    let body = json!({ "nodegroup": group, "token": token });
+    let body = json!({ "nodegroup": group, "request": clusters::fingerprint(call) });
     let settles_at = table.tick() + table.duration(&arn, 2, 6);
     table.put(NODE_GROUPS, key(region, cluster, name), Object { body, settles_at });
     Ok(Answer::Json(json!({ "nodegroup": group })))

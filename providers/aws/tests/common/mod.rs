@@ -3,52 +3,30 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
-use std::sync::{Arc, Mutex};
-
-use axum::body::{Body, to_bytes};
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
 use fleetform_contract::{
-    Address, Cloud, ClusterSettings, Market, Offering, Owner, Pool, Provider, Registry, Repository,
-    Resource, Site,
+    Address, Cloud, ClusterSettings, Market, Offering, Owner, Pool, Provider, Record, Registry,
+    Remote, Repository, Resource, Silent, Site, Token, Value,
 };
 use fleetform_sandbox::{FaultPlan, Served, World, serve};
 
 pub const REGION: &str = "us-east-1";
 
-/// What a client sent: method, path with query, and body.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    pub call: String,
-    pub body: String,
-}
-
-/// The emulator over a new world, with everything that reached it.
+/// The emulator over a new world.
 pub struct Sandbox {
     pub world: World,
     pub served: Served,
-    pub sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 impl Sandbox {
     pub async fn start() -> Sandbox {
+        Sandbox::with_faults(FaultPlan::default()).await
+    }
+
+    pub async fn with_faults(faults: FaultPlan) -> Sandbox {
         let world = World::in_memory(7);
-        let sent: Arc<Mutex<Vec<Sent>>> = Arc::default();
-        let mut api = fleetform_aws::emulator::api(&world);
-        let log = sent.clone();
-        api.routes = api.routes.layer(from_fn(move |request: Request, next: Next| {
-            let log = log.clone();
-            async move {
-                let (parts, body) = request.into_parts();
-                let bytes = to_bytes(body, usize::MAX).await.expect("the body arrives");
-                let body = String::from_utf8_lossy(&bytes).into_owned();
-                let call = format!("{} {}", parts.method, parts.uri);
-                log.lock().expect("no holder panics").push(Sent { call, body });
-                next.run(Request::from_parts(parts, Body::from(bytes))).await
-            }
-        }));
-        let served = serve(&world, vec![(api, 0)], FaultPlan::default()).await;
-        Sandbox { world, served: served.expect("loopback is there"), sent }
+        let api = fleetform_aws::emulator::api(&world);
+        let served = serve(&world, vec![(api, 0)], faults).await;
+        Sandbox { world, served: served.expect("loopback is there") }
     }
 
     /// The provider of the cloud, pointed here.
@@ -57,11 +35,19 @@ impl Sandbox {
         fleetform_aws::provider(&cloud).expect("the cloud is sound")
     }
 
-    /// The bodies of the calls that start with this.
-    pub fn bodies(&self, call: &str) -> Vec<serde_json::Value> {
-        let sent = self.sent.lock().expect("no holder panics");
-        let found = sent.iter().filter(|sent| sent.call.starts_with(call));
-        found.map(|sent| serde_json::from_str(&sent.body).expect("it is JSON")).collect()
+    /// The bodies of the calls of this method and path.
+    pub fn bodies(&self, method: &str, path: &str) -> Vec<serde_json::Value> {
+        let requests = self.served.requests().into_iter();
+        let found = requests.filter(|request| request.method == method && request.path == path);
+        found.map(|request| request.body).collect()
+    }
+
+    /// Every collection that has objects, with their number.
+    pub fn census(&self) -> Vec<(String, usize)> {
+        self.world.step(|table| {
+            let census = table.census().into_iter();
+            census.map(|(name, count)| (name.to_owned(), count)).collect()
+        })
     }
 }
 
@@ -131,4 +117,50 @@ pub fn resources(provider: &dyn Provider, cloud: &Cloud, gpu_nodes: u32) -> Vec<
         ordered.push(left.remove(ready.expect("dependencies have no cycle")));
     }
     ordered
+}
+
+/// Makes every resource of the fleet, in order.
+pub async fn create_all(provider: &dyn Provider, cloud: &Cloud, gpu_nodes: u32) -> Vec<Record> {
+    let mut records = Vec::new();
+    for resource in resources(provider, cloud, gpu_nodes) {
+        let desired = fill(&resource, &records);
+        let token = Token(format!("create-{}", desired.address));
+        let made = provider.create(&desired, &token, &Silent).await;
+        let made = made.unwrap_or_else(|error| panic!("{}: {error}", desired.address));
+        records.push(record(&desired, made));
+    }
+    records
+}
+
+/// The resource with what earlier ones computed put in.
+pub fn fill(resource: &Resource, records: &[Record]) -> Resource {
+    let mut filled = resource.clone();
+    for value in filled.attributes.values_mut() {
+        *value = value.map_leaves(&mut |leaf| match leaf {
+            Value::Unknown(unknown) => {
+                let provides = |record: &&Record| record.address.to_string() == unknown.address;
+                let found = records.iter().find(provides).expect("parents come first");
+                let attributes = Value::Map(found.attributes.clone());
+                attributes.at(&unknown.path).expect("parents compute it").clone()
+            }
+            other => other.clone(),
+        });
+    }
+    filled
+}
+
+pub fn record(desired: &Resource, made: Remote) -> Record {
+    Record {
+        address: desired.address.clone(),
+        cloud: desired.cloud.clone(),
+        site: desired.site.clone(),
+        id: made.id,
+        attributes: made.attributes,
+        depends_on: desired.depends_on.clone(),
+        version: 1,
+    }
+}
+
+pub fn find<'a>(records: &'a [Record], kind: &str) -> &'a Record {
+    records.iter().find(|record| record.address.kind == kind).expect("it is among them")
 }
