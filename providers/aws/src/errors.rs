@@ -125,12 +125,15 @@ pub fn classify(refusal: &Refusal<'_>) -> Error {
 pub fn credentials_missing(error: &(dyn StdError + 'static)) -> Option<Error> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.downcast_ref::<CredentialsError>().is_some() {
-            let message = format!(
-                "no credentials for AWS: {}. Set AWS_PROFILE, AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY, or the cloud's `profile`",
-                chain(error)
-            );
+        if let Some(credentials) = error.downcast_ref::<CredentialsError>() {
+            let message = match credentials {
+                // The list of every source that has none helps nobody.
+                CredentialsError::CredentialsNotLoaded(_) => "no credentials for AWS: set the \
+                    cloud's `profile`, AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
+                    AWS_SECRET_ACCESS_KEY"
+                    .to_owned(),
+                _ => format!("the credentials for AWS cannot be loaded: {}", chain(error)),
+            };
             return Some(Error::Denied { message, permission: None });
         }
         cause = error.source();

@@ -45,21 +45,27 @@ const WIDTH: usize = 8;
 
 /// The provider of a cloud of kind `aws`. No I/O: the first call connects.
 pub fn provider(cloud: &Cloud) -> Result<Box<dyn Provider>> {
+    let wrong = |what: String| Err(Error::rejected(format!("cloud `{}`: {what}", cloud.name)));
     let known = catalog::regions();
     if let Some(region) = cloud.regions.iter().find(|region| !known.contains(region.as_str())) {
         let names: Vec<&str> = known.iter().copied().collect();
-        return Err(Error::rejected(format!(
-            "cloud `{}`: `{region}` is no region that Fleetform has AWS prices for; it knows {}",
-            cloud.name,
+        return wrong(format!(
+            "`{region}` is no region that Fleetform has AWS prices for; it knows {}",
             names.join(", ")
-        )));
+        ));
     }
     if !cloud.cluster.subnet_ids.is_empty() && cloud.regions.len() != 1 {
-        return Err(Error::rejected(format!(
-            "cloud `{}`: subnets belong to one region, so a cloud with `cluster.subnet_ids` names \
-             exactly one in `regions`; use one cloud for each region",
-            cloud.name
-        )));
+        return wrong(
+            "subnets belong to one region, so a cloud with `cluster.subnet_ids` names exactly one \
+             in `regions`; use one cloud for each region"
+                .into(),
+        );
+    }
+    for (api, url) in &cloud.endpoints {
+        let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        if host.is_none_or(str::is_empty) || url.parse::<http::Uri>().is_err() {
+            return wrong(format!("the endpoint of `{api}` is no URL: `{url}`"));
+        }
     }
     Ok(Box::new(Aws { transport: Transport::new(cloud.clone()), cloud: cloud.clone() }))
 }
@@ -299,4 +305,64 @@ fn is_closed_region(message: &str) -> bool {
     ["UnrecognizedClientException", "InvalidClientTokenId", "AuthFailure", "OptInRequired"]
         .iter()
         .any(|code| message.starts_with(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cloud() -> Cloud {
+        Cloud {
+            name: "aws".into(),
+            kind: "aws".into(),
+            regions: vec!["us-east-1".into()],
+            ..Cloud::default()
+        }
+    }
+
+    #[test]
+    fn clouds_that_cannot_work_are_refused() {
+        type Spoil = fn(&mut Cloud);
+        let cases: [(Spoil, &str); 4] = [
+            (|c| c.regions = vec!["us-esat-1".into()], "`us-esat-1` is no region"),
+            (
+                |c| {
+                    c.regions.push("us-west-2".into());
+                    c.cluster.subnet_ids = vec!["subnet-1".into()];
+                },
+                "subnets belong to one region",
+            ),
+            (|c| drop(c.endpoints.insert("eks".into(), "nowhere".into())), "is no URL: `nowhere`"),
+            (|c| drop(c.endpoints.insert("eks".into(), "http://".into())), "is no URL: `http://`"),
+        ];
+        for (spoil, expected) in cases {
+            let mut cloud = cloud();
+            spoil(&mut cloud);
+            match provider(&cloud) {
+                Err(Error::Rejected { message }) => {
+                    assert!(message.contains(expected), "{message}")
+                }
+                Err(other) => panic!("{expected}: {other:?}"),
+                Ok(_) => panic!("{expected}: accepted"),
+            }
+        }
+        assert!(provider(&cloud()).is_ok());
+    }
+
+    #[test]
+    fn the_sandbox_has_roles_and_subnets_of_its_own() {
+        let mut real = cloud();
+        real.cluster.version = Some("1.33".into());
+        real.cluster.node_role_arn = Some("arn:aws:iam::1:role/n".into());
+        real.cluster.cluster_role_arn = Some("arn:aws:iam::1:role/c".into());
+        real.cluster.subnet_ids = vec!["subnet-1".into()];
+        let urls = [("aws", "http://a".to_owned()), ("kubernetes", "http://k".to_owned())];
+        let sandboxed = sandboxed(real.clone(), &urls.into());
+        assert_eq!(sandboxed.cluster.version, real.cluster.version);
+        assert_eq!(sandboxed.cluster.node_role_arn, None);
+        assert_eq!(sandboxed.cluster.cluster_role_arn, None);
+        assert!(sandboxed.cluster.subnet_ids.is_empty());
+        assert_eq!(sandboxed.endpoints["sts"], "http://a");
+        assert_eq!(sandboxed.endpoints["kubernetes"], "http://k");
+    }
 }

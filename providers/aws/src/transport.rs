@@ -15,9 +15,10 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use aws_smithy_http_client::{Builder, Connector, tls};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Connector, tls};
 use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorSettings, SharedHttpConnector,
+    HttpConnector, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
@@ -71,25 +72,31 @@ impl Transport {
     }
 
     async fn connect(&self, region: &str) -> (SdkConfig, SharedHttpConnector) {
-        let provider = || tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let http = Builder::new().tls_provider(provider()).build_https();
         let sleep = SharedAsyncSleep::new(TokioSleep::new());
+        // Nothing of the user's environment reaches the sandbox, and the other way round.
+        let proxy =
+            if self.is_sandbox() { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .build();
-        let connector = Connector::builder()
-            .tls_provider(provider())
-            .connector_settings(settings)
-            .sleep_impl(sleep.clone())
-            .build();
+        let connector = connector(settings, proxy.clone(), sleep.clone());
+        let (shared, patient) = (connector.clone(), sleep.clone());
+        let http = http_client_fn(move |settings, _| {
+            // Sources of credentials have time-outs of their own; all else shares connections.
+            let usual = settings.connect_timeout() == Some(CONNECT_TIMEOUT)
+                && settings.read_timeout() == Some(READ_TIMEOUT);
+            if usual {
+                return shared.clone();
+            }
+            self::connector(settings.clone(), proxy.clone(), patient.clone())
+        });
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .build();
         let region = Region::new(region.to_owned());
         let sdk = if self.is_sandbox() {
-            // Nothing of the user's environment reaches the sandbox, and the other way round.
             let dummy = Credentials::new("sandbox", "sandbox", None, None, "sandbox");
             SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())
@@ -112,7 +119,7 @@ impl Transport {
                 None => loader.load().await,
             }
         };
-        (sdk, SharedHttpConnector::new(connector))
+        (sdk, connector)
     }
 
     fn clients(
@@ -302,6 +309,22 @@ impl From<Refused> for Error {
     fn from(refused: Refused) -> Error {
         refused.error
     }
+}
+
+/// TLS by rustls on ring, with the system's certificates.
+fn connector(
+    settings: HttpConnectorSettings,
+    proxy: ProxyConfig,
+    sleep: SharedAsyncSleep,
+) -> SharedHttpConnector {
+    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let connector = Connector::builder()
+        .tls_provider(ring)
+        .connector_settings(settings)
+        .proxy_config(proxy)
+        .sleep_impl(sleep)
+        .build();
+    SharedHttpConnector::new(connector)
 }
 
 async fn read_body(body: SdkBody) -> Result<String> {

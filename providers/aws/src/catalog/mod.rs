@@ -1,8 +1,8 @@
 //! What AWS rents: the price sheet in `aws.csv` as offerings. Where its numbers come from and
 //! what is left out when it is read stands in `SOURCES.md`.
 //!
-//! Reading the whole sheet (3,065 rows, 190 kB) takes about 0.6 ms in a release build, once a process;
-//! making all of its 2,860 offerings about 2 ms.
+//! Reading the whole sheet (3,065 rows, 190 kB) takes about 1.5 ms in a release build, once a process;
+//! making all of its 2,860 offerings about 3 ms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;

@@ -345,7 +345,7 @@ fn check_policy(text: &str) -> Result<(), Refusal> {
         if !["imageCountMoreThan", "sinceImagePushed"].contains(&kind) {
             return Err(invalid("countType is unknown"));
         }
-        if !selection["countNumber"].as_u64().is_some_and(|number| number > 0) {
+        if selection["countNumber"].as_u64().unwrap_or_default() == 0 {
             return Err(invalid("countNumber is less than 1"));
         }
         if rule["action"]["type"] != "expire" {

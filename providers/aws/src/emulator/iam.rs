@@ -87,7 +87,7 @@ pub fn check_service_role(
     }
     let attached: Vec<String> = many(&role["policies"]).map(str::to_owned).collect();
     let has = |name: &&str| attached.iter().any(|arn| arn.ends_with(&format!("/{name}")));
-    match policies.iter().find(|choices| !choices.iter().any(|name| has(&name))) {
+    match policies.iter().find(|choices| !choices.iter().any(has)) {
         None => Ok(()),
         Some(missing) => Err(format!(
             "The provided role doesn't have the Amazon EKS Managed Policies associated with it. \
