@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fleetform_contract::{
-    Address, Cloud, Error, Objects, Provider, Record, Resource, Schema,
-};
+use fleetform_contract::{Address, Cloud, Error, Objects, Provider, Record, Resource, Schema};
 use tokio::sync::Mutex;
 
 use crate::plan::Schemas;
@@ -57,9 +55,10 @@ impl Clouds {
         site: Option<&str>,
         cluster: Option<&Record>,
     ) -> Result<Arc<dyn Objects>, Error> {
-        let provider = self.providers.get(cloud).ok_or_else(|| {
-            Error::rejected(format!("the stack has no cloud `{cloud}` any more"))
-        })?;
+        let provider = self
+            .providers
+            .get(cloud)
+            .ok_or_else(|| Error::rejected(format!("the stack has no cloud `{cloud}` any more")))?;
         let Some(site) = site else {
             let provider = Arc::clone(provider);
             return Ok(provider);

@@ -31,6 +31,7 @@ pub mod diagnostic;
 
 pub mod config;
 
+pub mod problem;
 
 pub mod placement;
 
@@ -45,4 +46,3 @@ pub mod plan;
 pub mod apply;
 
 pub mod view;
-

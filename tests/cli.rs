@@ -44,7 +44,10 @@ fn exit_codes_are_terraforms() {
     place.run("apply -sandbox -auto-approve stack").ends(0).says("Apply complete!");
     place.run("plan -sandbox -detailed-exitcode stack").ends(0).says("No changes.");
     place.run("drift -sandbox stack").ends(0).says("No drift.");
-    place.run("apply -sandbox -auto-approve stack").ends(0).says("0 added, 0 changed, 0 destroyed.");
+    place
+        .run("apply -sandbox -auto-approve stack")
+        .ends(0)
+        .says("0 added, 0 changed, 0 destroyed.");
     place.run("plan -sandbox -detailed-exitcode -var replicas=3 stack").ends(2).says("spec");
     place.run("plan -sandbox -nonsense stack").ends(1);
     place.run("plan -sandbox nowhere").ends(1);
@@ -134,8 +137,7 @@ struct Served {
 impl Served {
     fn start(place: &Place) -> Served {
         let mut command = place.command("sandbox serve -port 0 stack");
-        let mut child =
-            command.stdout(Stdio::piped()).spawn().expect("the sandbox starts");
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the sandbox starts");
         let out = BufReader::new(child.stdout.take().expect("it has an output"));
         let server = out
             .lines()
@@ -185,12 +187,18 @@ async fn drift_names_what_was_changed_behind_its_back() {
     let json = place.run("drift -sandbox -json stack").ends(2).out;
     assert!(json.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
     place.run("plan -sandbox stack").ends(0).says("Objects have changed outside of Fleetform");
-    place.run("apply -sandbox -auto-approve stack").ends(0).says("0 added, 1 changed, 0 destroyed.");
+    place
+        .run("apply -sandbox -auto-approve stack")
+        .ends(0)
+        .says("0 added, 1 changed, 0 destroyed.");
     place.run("drift -sandbox stack").ends(0);
     let gone = client.delete(&deployment).send().await.expect("the API server answers");
     assert!(gone.status().is_success());
     place.run("drift -sandbox stack").ends(2).says("has been deleted");
-    place.run("apply -sandbox -auto-approve stack").ends(0).says("1 added, 0 changed, 0 destroyed.");
+    place
+        .run("apply -sandbox -auto-approve stack")
+        .ends(0)
+        .says("1 added, 0 changed, 0 destroyed.");
     place.run("destroy -sandbox -auto-approve stack").ends(0);
     place.run("sandbox census stack").ends(0).says("The sandbox is empty.");
 }

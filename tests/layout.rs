@@ -6,7 +6,11 @@ use std::path::Path;
 fn the_planner_names_no_cloud() {
     let mut found = Vec::new();
     visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    assert!(found.is_empty(), "what only one cloud knows belongs into its crate:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "what only one cloud knows belongs into its crate:\n{}",
+        found.join("\n")
+    );
 }
 
 fn visit(directory: &Path, found: &mut Vec<String>) {

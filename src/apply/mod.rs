@@ -187,8 +187,10 @@ fn prepare(
         match settings.clouds.cluster(site, records) {
             Ok(cluster) => prepared.cluster = cluster.cloned(),
             Err(missing) => {
-                prepared.problem =
-                    Some(Error::rejected(format!("its cluster {} does not exist", missing.address)));
+                prepared.problem = Some(Error::rejected(format!(
+                    "its cluster {} does not exist",
+                    missing.address
+                )));
                 return prepared;
             }
         }
@@ -219,7 +221,8 @@ fn known(
     if !filled.attributes.values().any(Value::has_unknown) {
         return Ok(filled);
     }
-    let refined = (settings.refine)(&change.address, records).map(|resource| fill(&resource, records));
+    let refined =
+        (settings.refine)(&change.address, records).map(|resource| fill(&resource, records));
     let filled = refined.unwrap_or(filled);
     let mut missing = None;
     for value in filled.attributes.values() {
@@ -242,7 +245,8 @@ fn fill(resource: &Resource, records: &BTreeMap<Address, Record>) -> Resource {
         if value.has_unknown() {
             *value = value.map_leaves(&mut |leaf| match leaf {
                 Value::Unknown(unknown) => {
-                    let record = unknown.address.parse().ok().and_then(|a: Address| records.get(&a));
+                    let record =
+                        unknown.address.parse().ok().and_then(|a: Address| records.get(&a));
                     let found = record.and_then(|r| lookup(&r.attributes, &unknown.path));
                     found.cloned().unwrap_or_else(|| leaf.clone())
                 }
@@ -416,7 +420,8 @@ pub fn diagnostics(outcome: &Outcome, operation: &str) -> Vec<Diagnostic> {
         .iter()
         .map(|(address, error)| {
             let diagnostic =
-                Diagnostic::error("An operation failed", format!("{address}: {error}.")).about(address);
+                Diagnostic::error("An operation failed", format!("{address}: {error}."))
+                    .about(address);
             match hint(error, operation) {
                 Some(hint) => diagnostic.hint(hint),
                 None => diagnostic,
@@ -454,13 +459,12 @@ fn hint(error: &Error, operation: &str) -> Option<String> {
             Some(format!("give these credentials the permission `{permission}`"))
         }
         Error::Denied { .. } => Some("check the credentials of this cloud".to_owned()),
-        Error::NoCapacity { .. } => {
-            Some("allow another region, zone, GPU type or market in `placement`, then plan again".into())
-        }
+        Error::NoCapacity { .. } => Some(
+            "allow another region, zone, GPU type or market in `placement`, then plan again".into(),
+        ),
         Error::Throttled { .. } | Error::Conflict { .. } | Error::Lost { .. } => {
             Some(format!("run `fleetform {operation}` again: it goes on from what is recorded"))
         }
         Error::Rejected { .. } => None,
     }
 }
-

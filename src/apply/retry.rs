@@ -61,8 +61,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_error_decides_how_often() {
-        let backoff =
-            Backoff { first: Duration::ZERO, longest: Duration::ZERO, attempts: 6 };
+        let backoff = Backoff { first: Duration::ZERO, longest: Duration::ZERO, attempts: 6 };
         let text = || "x".to_owned();
         for (error, expected) in [
             (Error::Throttled { message: text(), after: None }, 6),

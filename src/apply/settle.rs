@@ -46,7 +46,10 @@ pub async fn settle(
                 Err(error) => failures.push(
                     Diagnostic::error(
                         "An interrupted operation could not be settled",
-                        format!("Looking for {}, whose creation was begun: {error}.", desired.address),
+                        format!(
+                            "Looking for {}, whose creation was begun: {error}.",
+                            desired.address
+                        ),
                     )
                     .about(&desired.address)
                     .hint("try again once the cloud answers"),

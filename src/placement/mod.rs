@@ -1,9 +1,35 @@
 //! Problem → [`Placement`]: which nodes to rent and which replica sits where.
+//!
+//! [`solve`] makes the problem smaller (`reduce`), writes it as a mixed-integer program (`formulation`),
+//! has it solved (`model`), packs the answer onto whole nodes and cuts off what cannot be packed
+//! (`search`, `packing`), and puts it in the user's words (`settle`). [`check`](check()) then verifies the
+//! result from the problem and the placement alone. `docs/placement.md` has the whole story.
+//!
+//! Invariant: the same problem gives the same placement, on every machine.
 
 use std::collections::BTreeMap;
 
 use fleetform_contract::Offering;
 use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Diagnostic;
+use crate::problem::{Problem, Rule};
+
+mod check;
+mod formulation;
+mod model;
+mod packing;
+mod reduce;
+mod relax;
+mod search;
+mod settle;
+
+pub use check::check;
+
+use formulation::Formulation;
+use model::{Effort, Sense};
+use reduce::Group;
+use search::{Found, Packed};
 
 /// The decision, with its proof. Everything in it is ordered; equal problems give equal placements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,3 +90,105 @@ pub struct Proof {
     /// Cuts added because nodes could not hold an aggregate solution.
     pub packing_cuts: u32,
 }
+
+/// Decides where every replica runs, at the lowest cost that the search can prove.
+///
+/// # Errors
+/// Limits that clash, as "No placement satisfies every limit" with what would have to give way; a search
+/// that ended at its work limit without any placement; and, should it ever happen, a placement that does
+/// not pass [`check`](check()).
+pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
+    let groups = reduce::groups(problem);
+    let kept = reduce::undominated(problem, &groups);
+    solve_among(problem, &groups, &kept)
+}
+
+fn solve_among(
+    problem: &Problem,
+    groups: &[Group],
+    kept: &[usize],
+) -> Result<Placement, Vec<Diagnostic>> {
+    if groups.is_empty() {
+        let proof = Proof { solver: model::solver(), ..Proof::default() };
+        return Ok(Placement { proof, ..Placement::default() });
+    }
+    let mut formulation = Formulation::new(problem, groups, kept);
+    let effort = search::effort(&formulation);
+    let cheapest = match search::best(&mut formulation, |f| f.cost.clone(), None, effort) {
+        Found::Packed(packed) => packed,
+        Found::Infeasible => return Err(vec![relax::explain(problem, groups, kept)]),
+        Found::Unsolved(words) => return Err(vec![unsolved(&words)]),
+    };
+    let bound_month = cheapest.bound;
+    let mut packing_cuts = cheapest.cuts;
+    let chosen = preferred(&mut formulation, cheapest, &mut packing_cuts);
+    let columns = &formulation.seats;
+    let mut placement = settle::placement(problem, groups, kept, columns, &chosen);
+    placement.proof = proof(placement.cost.total_month, bound_month, packing_cuts);
+
+    for limit in &problem.limits {
+        if let Rule::Budget { max_month } = limit.rule
+            && placement.cost.total_month > max_month + 1e-6
+        {
+            let Proof { objective_month, bound_month, .. } = placement.proof;
+            let error = relax::over_budget(limit, max_month, objective_month, bound_month);
+            return Err(vec![error]);
+        }
+    }
+    match check(problem, &placement) {
+        Ok(()) => Ok(placement),
+        Err(broken) => {
+            let detail = format!(
+                "The solver's placement does not pass the independent check: {}.",
+                broken.join("; ")
+            );
+            let error = Diagnostic::error("Internal error: a placement is wrong", detail)
+                .hint("this is a bug in Fleetform, not in the stack; please report it");
+            Err(vec![error])
+        }
+    }
+}
+
+/// Among the placements that cost no more than the cheapest: the one of the lowest list prices, then of the
+/// fewest nodes and sites, then of the first offerings. A second solve with the cost as a row, so that
+/// the preference can never cost anything; where its work ends early, the first answer stands.
+fn preferred(formulation: &mut Formulation, cheapest: Packed, packing_cuts: &mut u32) -> Packed {
+    let sum = |weights: &[f64], values: &[f64]| -> f64 {
+        weights.iter().zip(values).map(|(weight, value)| weight * value).sum()
+    };
+    let cost = sum(&formulation.cost, &cheapest.values);
+    let terms = formulation.cost.iter().copied().enumerate().filter(|(_, cost)| *cost != 0.0);
+    let terms: Vec<(usize, f64)> = terms.collect();
+    // Room for the rounding of sums, far below a cent.
+    formulation.model.row(terms, Sense::AtMost, cost + 1e-6 + cost * 1e-10);
+    let effort = Effort { gap: 0.0, nodes: 500 };
+    let start = Some(cheapest.values.as_slice());
+    match search::best(formulation, |f| f.preference.clone(), start, effort) {
+        Found::Packed(packed) => {
+            *packing_cuts += packed.cuts;
+            packed
+        }
+        Found::Infeasible | Found::Unsolved(_) => cheapest,
+    }
+}
+
+fn proof(objective_month: f64, bound_month: f64, packing_cuts: u32) -> Proof {
+    // No price is negative, so 0 is a bound whatever the solver says; and what was found bounds too.
+    let bound_month = bound_month.max(0.0).min(objective_month);
+    let gap = match objective_month {
+        0.0 => 0.0,
+        objective => (objective - bound_month) / objective,
+    };
+    Proof { objective_month, bound_month, gap, solver: model::solver(), packing_cuts }
+}
+
+fn unsolved(words: &str) -> Diagnostic {
+    let detail = format!(
+        "The search for a placement ended at its work limit before it found one ({words})."
+    );
+    Diagnostic::error("No placement was found", detail)
+        .hint("narrow the choice with `regions`, `clouds` or `gpu_types`")
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::{
-    Address, Attributes, Error, Record, Remote, Schema, Value, Vault, path,
-};
+use fleetform_contract::{Address, Attributes, Error, Record, Remote, Schema, Value, Vault, path};
 use futures::StreamExt;
 
 use crate::clouds::Clouds;
@@ -121,22 +119,15 @@ pub fn seal(
     if !schema.attributes.iter().any(|attribute| attribute.sensitive) {
         return attributes.clone();
     }
-    let sealed = attributes.iter().map(|(name, value)| {
-        (name.clone(), seal_value(address, name, value, schema, vault))
-    });
+    let sealed = attributes
+        .iter()
+        .map(|(name, value)| (name.clone(), seal_value(address, name, value, schema, vault)));
     sealed.collect()
 }
 
-fn seal_value(
-    address: &Address,
-    at: &str,
-    value: &Value,
-    schema: &Schema,
-    vault: &Vault,
-) -> Value {
-    let inner = |name: &str, value: &Value| {
-        seal_value(address, &path(&[at, name]), value, schema, vault)
-    };
+fn seal_value(address: &Address, at: &str, value: &Value, schema: &Schema, vault: &Vault) -> Value {
+    let inner =
+        |name: &str, value: &Value| seal_value(address, &path(&[at, name]), value, schema, vault);
     match value {
         Value::Map(map) => {
             Value::Map(map.iter().map(|(name, value)| (name.clone(), inner(name, value))).collect())

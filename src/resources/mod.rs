@@ -146,9 +146,10 @@ fn cluster_name(stack: &Stack, cloud: &str) -> String {
 
 /// The registries of a cloud that runs something of theirs.
 fn registries(stack: &Stack, cloud: &str, sites: &[Site]) -> Vec<Registry> {
-    let declared = stack.registries.iter().filter(|(_, registry)| {
-        registry.clouds.iter().any(|name| name == cloud)
-    });
+    let declared = stack
+        .registries
+        .iter()
+        .filter(|(_, registry)| registry.clouds.iter().any(|name| name == cloud));
     let registries = declared.map(|(name, registry)| {
         let images: BTreeSet<&String> = stack
             .images

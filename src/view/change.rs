@@ -84,7 +84,8 @@ pub fn output(
         reference: String::new(),
         digest: String::new(),
     });
-    let show = |value: Option<&Value>| value.map(|v| if sensitive { hidden.clone() } else { v.clone() });
+    let show =
+        |value: Option<&Value>| value.map(|v| if sensitive { hidden.clone() } else { v.clone() });
     let (shown_before, shown_after) = (show(before), show(after));
     let mark = match (before, after) {
         (None, _) => Mark::Add,
@@ -150,8 +151,7 @@ impl Writer<'_> {
         let mut hidden = 0;
         for name in names {
             let (old, new) = (before.get(name), after.get(name));
-            let (old_value, new_value) =
-                (old.unwrap_or(&Value::Null), new.unwrap_or(&Value::Null));
+            let (old_value, new_value) = (old.unwrap_or(&Value::Null), new.unwrap_or(&Value::Null));
             let entry_mark = match mark {
                 Mark::Change if same(old_value, new_value) => Mark::Same,
                 Mark::Change if old_value.is_null() => Mark::Add,
@@ -169,8 +169,7 @@ impl Writer<'_> {
         }
         let width = shown.iter().map(|(name, ..)| key(name).chars().count()).max().unwrap_or(0);
         for (name, entry_mark, old, new) in shown {
-            let name_path =
-                if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let name_path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let label = format!("{:<width$} = ", key(name));
             self.entry(indent, entry_mark, &label, old, new, "", &name_path);
         }
@@ -239,7 +238,9 @@ impl Writer<'_> {
                 self.items(indent + 4, old, new, path);
                 let _ = write!(self.text, "{}]", " ".repeat(indent + 2));
             }
-            (Value::String(old), Value::String(new)) if old.contains('\n') && new.contains('\n') => {
+            (Value::String(old), Value::String(new))
+                if old.contains('\n') && new.contains('\n') =>
+            {
                 self.text += "<<-EOT\n";
                 let difference = similar::TextDiff::from_lines(old.as_str(), new.as_str());
                 for line in difference.iter_all_changes() {
@@ -281,7 +282,10 @@ impl Writer<'_> {
             return;
         }
         let texts = |items: &[Value]| -> Vec<String> {
-            items.iter().map(|item| serde_json::to_string(item).expect("values serialize")).collect()
+            items
+                .iter()
+                .map(|item| serde_json::to_string(item).expect("values serialize"))
+                .collect()
         };
         let (old_texts, new_texts) = (texts(old), texts(new));
         let mut hidden = 0;

@@ -17,9 +17,11 @@ pub struct Style {
 /// The text, with the box where there is colour and without its bars where there is none.
 pub fn render(diagnostic: &Diagnostic, sources: &Sources, style: Style) -> String {
     let paint = style.paint;
-    let colour = |text: &str| if diagnostic.is_error() { paint.red(text) } else { paint.yellow(text) };
+    let colour =
+        |text: &str| if diagnostic.is_error() { paint.red(text) } else { paint.yellow(text) };
     let word = if diagnostic.is_error() { "Error:" } else { "Warning:" };
-    let mut lines = vec![format!("{} {}", paint.bold(&colour(word)), paint.bold(&diagnostic.summary))];
+    let mut lines =
+        vec![format!("{} {}", paint.bold(&colour(word)), paint.bold(&diagnostic.summary))];
     lines.push(String::new());
     if let Some(place) = diagnostic.span.as_ref().and_then(|span| Place::of(span, sources)) {
         let context = place.context.map(|c| format!(", in {c}")).unwrap_or_default();
@@ -161,8 +163,7 @@ impl Place {
         self.column -= from;
         self.length = self.length.min(LONGEST_LINE - self.column.min(LONGEST_LINE));
         self.offset = kept.chars().take(self.column).map(char::len_utf8).sum();
-        self.bytes =
-            kept.chars().skip(self.column).take(self.length).map(char::len_utf8).sum();
+        self.bytes = kept.chars().skip(self.column).take(self.length).map(char::len_utf8).sum();
         self.text = kept;
     }
 }
@@ -270,7 +271,8 @@ mod tests {
     fn places_that_do_not_exist_and_long_lines_do_no_harm() {
         let long = format!("x = \"{}é\"", "y".repeat(5000));
         for (start, end) in [(0, 1), (4, 5007), (5005, 5006), (9000, 9001), (6, 2)] {
-            let diagnostic = Diagnostic::error("S", "D").at(Span { file: "main.hcl".into(), start, end });
+            let diagnostic =
+                Diagnostic::error("S", "D").at(Span { file: "main.hcl".into(), start, end });
             for paint in [Paint::Plain, Paint::Colour] {
                 let style = Style { paint, width: 80 };
                 let text = render(&diagnostic, &sources(&long), style);

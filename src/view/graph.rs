@@ -7,7 +7,9 @@ use fleetform_contract::{Address, Resource};
 
 /// Graphviz. Arrows point from a resource to what it depends on, as Terraform draws them.
 pub fn dot(resources: &BTreeMap<Address, Resource>) -> String {
-    let mut text = String::from("digraph G {\n  rankdir = \"RL\";\n  node [shape = rect, fontname = \"sans-serif\"];\n");
+    let mut text = String::from(
+        "digraph G {\n  rankdir = \"RL\";\n  node [shape = rect, fontname = \"sans-serif\"];\n",
+    );
     for address in resources.keys() {
         let _ = writeln!(text, "  {};", quoted(address));
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::Paint;
 use super::change::{change, output, symbol};
 use super::money::{difference, dollars};
 use super::table::{Align, table};
-use super::Paint;
 use crate::placement::Placement;
 use crate::plan::{Action, CheckStatus, Operation, Plan};
 
@@ -60,9 +60,7 @@ pub fn summary(plan: &Plan, paint: Paint) -> String {
 }
 
 fn legend(plan: &Plan, paint: Paint) -> String {
-    let mut text = String::from(
-        "Resource actions are indicated with the following symbols:\n",
-    );
+    let mut text = String::from("Resource actions are indicated with the following symbols:\n");
     for (action, meaning) in [
         (Action::Create, "create"),
         (Action::Update, "update in-place"),
@@ -178,8 +176,15 @@ pub fn drifted(drift: &crate::plan::Drift, paint: Paint) -> String {
     for path in &drift.paths {
         let before = crate::plan::lookup(&drift.before, path);
         let now = crate::plan::lookup(after, path);
-        text += &output(path, width, Some(before.unwrap_or(&fleetform_contract::Value::Null)), Some(now.unwrap_or(&fleetform_contract::Value::Null)), false, paint)
-            .replacen("    ", "      ", 1);
+        text += &output(
+            path,
+            width,
+            Some(before.unwrap_or(&fleetform_contract::Value::Null)),
+            Some(now.unwrap_or(&fleetform_contract::Value::Null)),
+            false,
+            paint,
+        )
+        .replacen("    ", "      ", 1);
     }
     text += "    }\n";
     text

@@ -1,0 +1,365 @@
+//! Checks a placement against its problem, from nothing but the two: cost and every constraint are
+//! computed again here, in the plainest way, sharing no code with what found the placement.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleetform_contract::Market;
+
+use super::{Placement, Rental, Seats};
+use crate::config::SpreadOver;
+use crate::problem::{Candidate, Demand, HOURS_MONTH, Limit, Problem, Rule};
+
+/// Verifies that a placement answers a problem: every replica has a seat that it may have, every node
+/// holds what is on it, every limit is kept, and the costs are what they are said to be.
+///
+/// # Errors
+/// One sentence for each promise that is broken.
+pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>> {
+    let mut broken = Vec::new();
+    let candidates: BTreeMap<&str, &Candidate> =
+        problem.candidates.iter().map(|candidate| (candidate.id.as_str(), candidate)).collect();
+    let demands: BTreeMap<&str, &Demand> =
+        problem.demands.iter().map(|demand| (demand.workload.as_str(), demand)).collect();
+
+    check_seats(problem, placement, &candidates, &demands, &mut broken);
+    for (id, rental) in &placement.rentals {
+        match candidates.get(id.as_str()) {
+            Some(candidate) => check_rental(placement, candidate, rental, &demands, &mut broken),
+            None => broken.push(format!("{id} is rented and is no offering of the problem")),
+        }
+    }
+    for limit in &problem.limits {
+        if let Some(words) = exceeded(problem, placement, limit) {
+            broken.push(words);
+        }
+    }
+    check_cost(problem, placement, &mut broken);
+    check_proof(placement, &mut broken);
+    if broken.is_empty() { Ok(()) } else { Err(broken) }
+}
+
+/// Equal up to the rounding of sums, in dollars a month.
+fn same(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-6 * (1.0 + a.abs().max(b.abs()))
+}
+
+fn check_seats(
+    problem: &Problem,
+    placement: &Placement,
+    candidates: &BTreeMap<&str, &Candidate>,
+    demands: &BTreeMap<&str, &Demand>,
+    broken: &mut Vec<String>,
+) {
+    for demand in &problem.demands {
+        let seats = placement.seats.iter().filter(|seats| seats.workload == demand.workload);
+        let seated: u64 = seats.map(|seats| u64::from(seats.replicas)).sum();
+        if seated != u64::from(demand.replicas) {
+            let name = &demand.workload;
+            broken.push(format!("{name} has {seated} seats for {} replicas", demand.replicas));
+        }
+    }
+    let keys: Vec<(&str, &str)> =
+        placement.seats.iter().map(|s| (s.workload.as_str(), s.offering.as_str())).collect();
+    if !keys.is_sorted_by(|a, b| a < b) {
+        broken.push("the seats are not in order, or one is there twice".to_owned());
+    }
+    for seats in &placement.seats {
+        let Seats { workload, offering, replicas, .. } = seats;
+        if *replicas == 0 {
+            broken.push(format!("{workload} has an empty seat on {offering}"));
+        }
+        let packed = placement.rentals.get(offering).map_or(0, |rental| {
+            rental.nodes.iter().filter_map(|node| node.get(workload)).sum::<u32>()
+        });
+        if packed != *replicas {
+            broken.push(format!(
+                "{workload} has {replicas} seats on {offering}, whose nodes hold {packed}"
+            ));
+        }
+        match (demands.get(workload.as_str()), candidates.get(offering.as_str())) {
+            (Some(demand), Some(candidate)) => {
+                if let Some(reason) = unfit(demand, candidate) {
+                    broken.push(format!("{workload} may not run on {offering}: {reason}"));
+                }
+            }
+            (None, _) => broken.push(format!("{workload} is no workload of the problem")),
+            (_, None) => broken.push(format!("{offering} is no offering of the problem")),
+        }
+    }
+}
+
+/// Why a demand may not use a candidate.
+fn unfit(demand: &Demand, candidate: &Candidate) -> Option<&'static str> {
+    let (needs, rules, offering) = (&demand.needs, &demand.rules, &candidate.offering);
+    if !rules.clouds.is_empty() && !rules.clouds.contains(&offering.cloud) {
+        return Some("not its cloud");
+    }
+    let region = |pattern: &String| glob(pattern.as_bytes(), offering.region.as_bytes());
+    if !rules.regions.is_empty() && !rules.regions.iter().any(region) {
+        return Some("not its region");
+    }
+    let on_demand = rules.markets.contains(&Market::OnDemand);
+    if !rules.markets.contains(&offering.market) && !(candidate.reserved && on_demand) {
+        return Some("not its market");
+    }
+    if needs.gpus == 0 {
+        return (offering.gpus > 0).then_some("it needs no GPU");
+    }
+    if offering.gpus < needs.gpus {
+        return Some("too few GPUs");
+    }
+    let Some(gpu_type) = &offering.gpu_type else { return Some("no GPU") };
+    if !needs.gpu_types.is_empty() && !needs.gpu_types.contains(gpu_type) {
+        return Some("not its GPU type");
+    }
+    (offering.gpu_memory_gib < needs.gpu_memory_gib - 1e-6).then_some("too little GPU memory")
+}
+
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([b'*', rest @ ..], _) => glob(rest, name) || !name.is_empty() && glob(pattern, &name[1..]),
+        ([p, pattern @ ..], [n, name @ ..]) => p == n && glob(pattern, name),
+        ([], []) => true,
+        _ => false,
+    }
+}
+
+fn check_rental(
+    placement: &Placement,
+    candidate: &Candidate,
+    rental: &Rental,
+    demands: &BTreeMap<&str, &Demand>,
+    broken: &mut Vec<String>,
+) {
+    let id = &candidate.id;
+    if rental.offering != candidate.offering || !same(rental.price_hour, candidate.price_hour) {
+        broken.push(format!("{id} is rented as something else than what is offered"));
+    }
+    let reserved = if candidate.reserved { rental.nodes.len() } else { 0 };
+    if rental.reserved_nodes as usize != reserved {
+        broken.push(format!("{id} has {reserved} reserved nodes, not {}", rental.reserved_nodes));
+    }
+    if rental.nodes.is_empty() {
+        broken.push(format!("{id} is rented without nodes"));
+    }
+    for (number, node) in rental.nodes.iter().enumerate() {
+        if node.values().sum::<u32>() == 0 {
+            broken.push(format!("node {number} of {id} is empty"));
+        }
+        let mut gpus = 0.0;
+        let mut cpus = 0.0;
+        let mut memory_gib = 0.0;
+        let mut pods = 0.0;
+        for (workload, &replicas) in node {
+            let Some(demand) = demands.get(workload.as_str()) else {
+                broken.push(format!("{workload} on {id} is no workload of the problem"));
+                continue;
+            };
+            let replicas = f64::from(replicas);
+            gpus += replicas * f64::from(demand.needs.gpus);
+            cpus += replicas * demand.needs.cpus;
+            memory_gib += replicas * demand.needs.memory_gib;
+            pods += replicas;
+            if !placement.seats.iter().any(|s| s.workload == *workload && s.offering == *id) {
+                broken.push(format!("{workload} is on a node of {id} without a seat"));
+            }
+        }
+        let usable = &candidate.usable;
+        for (what, used, there) in [
+            ("GPUs", gpus, usable.gpus as f64),
+            ("CPUs", cpus, usable.cpu_millis as f64 / 1000.0),
+            ("GiB of memory", memory_gib, usable.memory_mib as f64 / 1024.0),
+            ("pods", pods, usable.pods as f64),
+        ] {
+            if used > there + 1e-6 {
+                broken.push(format!("node {number} of {id} holds {used} {what} of {there}"));
+            }
+        }
+    }
+}
+
+/// How a placement breaks a limit, if it does.
+fn exceeded(problem: &Problem, placement: &Placement, limit: &Limit) -> Option<String> {
+    let path = &limit.origin.path;
+    let above = |used: f64, max: f64, what: &str| {
+        (used > max + 1e-6).then(|| format!("{path}: {used} {what}, at most {max}"))
+    };
+    let nodes = |keep: &dyn Fn(&Rental) -> bool| -> f64 {
+        let kept = placement.rentals.values().filter(|rental| keep(rental));
+        kept.map(|rental| rental.nodes.len() as f64).sum()
+    };
+    match &limit.rule {
+        Rule::Quota { cloud, region, gpu_type, max_gpus } => {
+            let mut gpus = 0.0;
+            for rental in placement.rentals.values() {
+                let offering = &rental.offering;
+                let in_region = region.is_none() || region.as_ref() == Some(&offering.region);
+                let of_type = gpu_type.is_none() || *gpu_type == offering.gpu_type;
+                if offering.cloud == *cloud && in_region && of_type {
+                    gpus += rental.nodes.len() as f64 * f64::from(offering.gpus);
+                }
+            }
+            above(gpus, f64::from(*max_gpus), "GPUs")
+        }
+        Rule::CapacityGpus { cloud, max } | Rule::CapacityCpus { cloud, max } => {
+            let gpus = matches!(limit.rule, Rule::CapacityGpus { .. });
+            let mut used = 0.0;
+            for seats in &placement.seats {
+                let demand = problem.demands.iter().find(|d| d.workload == seats.workload)?;
+                let rental = placement.rentals.get(&seats.offering)?;
+                if rental.offering.cloud == *cloud {
+                    let needs = &demand.needs;
+                    let each = if gpus { f64::from(needs.gpus) } else { needs.cpus };
+                    used += each * f64::from(seats.replicas);
+                }
+            }
+            above(used, *max, if gpus { "GPUs" } else { "CPUs" })
+        }
+        Rule::CapacityNodes { cloud, max } => {
+            let used = nodes(&|rental| rental.offering.cloud == *cloud);
+            above(used, f64::from(*max), "nodes")
+        }
+        Rule::Nodes { candidate, max } => {
+            let offering = &problem.candidates[*candidate].offering;
+            let used = nodes(&|rental| rental.offering.id() == offering.id());
+            above(used, f64::from(*max), "nodes")
+        }
+        Rule::Spot { demand, max_replicas, .. } => {
+            let by_market = replicas_by(problem, placement, *demand, |rental| {
+                rental.offering.market.to_string()
+            });
+            let spot = by_market.get("spot").copied().unwrap_or(0);
+            above(f64::from(spot), f64::from(*max_replicas), "replicas on spot")
+        }
+        Rule::SpreadMin { demand, over, min } => {
+            let places = replicas_by(problem, placement, *demand, |rental| part(rental, *over));
+            let there = places.len() as u32;
+            (there < *min).then(|| format!("{path}: {there} places, at least {min}"))
+        }
+        Rule::SpreadShare { demand, over, max_replicas, .. } => {
+            let places = replicas_by(problem, placement, *demand, |rental| part(rental, *over));
+            let most = places.values().copied().max().unwrap_or(0);
+            above(f64::from(most), f64::from(*max_replicas), "replicas in one place")
+        }
+        Rule::Together { demand } => {
+            let sites = replicas_by(problem, placement, *demand, |r| part(r, SpreadOver::Region));
+            above(sites.len() as f64, 1.0, "sites")
+        }
+        Rule::Budget { max_month } => {
+            above(placement.cost.total_month, *max_month, "dollars a month")
+        }
+    }
+}
+
+fn part(rental: &Rental, over: SpreadOver) -> String {
+    match over {
+        SpreadOver::Cloud => rental.offering.cloud.clone(),
+        SpreadOver::Region => format!("{}/{}", rental.offering.cloud, rental.offering.region),
+        SpreadOver::Zone => String::new(),
+    }
+}
+
+/// Replicas of one demand by a property of where they sit.
+fn replicas_by(
+    problem: &Problem,
+    placement: &Placement,
+    demand: usize,
+    key: impl Fn(&Rental) -> String,
+) -> BTreeMap<String, u32> {
+    let workload = &problem.demands[demand].workload;
+    let mut by = BTreeMap::new();
+    for seats in placement.seats.iter().filter(|seats| seats.workload == *workload) {
+        if let Some(rental) = placement.rentals.get(&seats.offering) {
+            *by.entry(key(rental)).or_insert(0) += seats.replicas;
+        }
+    }
+    by
+}
+
+fn check_cost(problem: &Problem, placement: &Placement, broken: &mut Vec<String>) {
+    let cost = &placement.cost;
+    let mut nodes_month = 0.0;
+    let mut sites: BTreeSet<String> = BTreeSet::new();
+    for rental in placement.rentals.values() {
+        let paid = rental.nodes.len() as f64 - f64::from(rental.reserved_nodes);
+        nodes_month += paid * rental.price_hour * HOURS_MONTH;
+        sites.insert(format!("{}/{}", rental.offering.cloud, rental.offering.region));
+    }
+    let mut rate_card_month: BTreeMap<String, f64> = BTreeMap::new();
+    for seats in &placement.seats {
+        let demand = problem.demands.iter().find(|demand| demand.workload == seats.workload);
+        let rental = placement.rentals.get(&seats.offering);
+        let (Some(demand), Some(rental)) = (demand, rental) else { continue };
+        let cloud = &rental.offering.cloud;
+        let Some(card) = problem.rate_cards.get(cloud) else { continue };
+        let needs = &demand.needs;
+        let rates = [
+            (card.gpu_month, f64::from(needs.gpus)),
+            (card.cpu_month, needs.cpus),
+            (card.memory_gib_month, needs.memory_gib),
+            (card.storage_tb_month, needs.storage_tb),
+            (card.network_mbps_month, needs.network_mbps),
+        ];
+        let each: f64 = rates.iter().map(|(rate, amount)| rate * amount).sum();
+        *rate_card_month.entry(cloud.clone()).or_insert(0.0) += each * f64::from(seats.replicas);
+    }
+    if !same(nodes_month, cost.nodes_month) {
+        let said = cost.nodes_month;
+        broken.push(format!("the nodes cost {nodes_month} dollars a month, not {said}"));
+    }
+    let said: BTreeSet<String> = cost.sites_month.keys().cloned().collect();
+    if sites != said {
+        broken.push(format!("the sites are {sites:?}, not {said:?}"));
+    }
+    for (site, said) in &cost.sites_month {
+        let price = problem.sites.get(site).map_or(0.0, |site| site.price_month);
+        if !same(price, *said) {
+            broken.push(format!("site {site} costs {price} dollars a month, not {said}"));
+        }
+    }
+    let clouds: BTreeSet<&String> =
+        rate_card_month.keys().chain(cost.rate_card_month.keys()).collect();
+    for cloud in clouds {
+        let [due, said] = [&rate_card_month, &cost.rate_card_month]
+            .map(|charges| charges.get(cloud).copied().unwrap_or(0.0));
+        if !same(due, said) {
+            broken.push(format!("the rate card of {cloud} charges {due}, not {said}"));
+        }
+    }
+    let sites_month: f64 = cost.sites_month.values().sum();
+    let total = nodes_month + sites_month + rate_card_month.values().sum::<f64>();
+    if !same(total, cost.total_month) {
+        broken.push(format!("the total is {total} dollars a month, not {}", cost.total_month));
+    }
+    let seats_month: f64 = placement.seats.iter().map(|seats| seats.cost_month).sum();
+    if !same(seats_month + sites_month, cost.total_month) {
+        broken.push(format!(
+            "the shares of the seats and the sites add up to {} dollars a month, not {}",
+            seats_month + sites_month,
+            cost.total_month
+        ));
+    }
+    if let Some(seats) = placement.seats.iter().find(|seats| seats.cost_month < -1e-6) {
+        broken.push(format!("{} earns money on {}", seats.workload, seats.offering));
+    }
+}
+
+fn check_proof(placement: &Placement, broken: &mut Vec<String>) {
+    let (proof, total) = (&placement.proof, placement.cost.total_month);
+    if !same(proof.objective_month, total) {
+        broken.push(format!("the objective is {}, the total {total}", proof.objective_month));
+    }
+    if !(proof.bound_month <= proof.objective_month) {
+        broken.push(format!(
+            "the bound {} is above the objective {}",
+            proof.bound_month, proof.objective_month
+        ));
+    }
+    let gap = match proof.objective_month {
+        0.0 => 0.0,
+        objective => (objective - proof.bound_month) / objective,
+    };
+    if !((gap - proof.gap).abs() <= 1e-9) {
+        broken.push(format!("the gap is {gap}, not {}", proof.gap));
+    }
+}

@@ -1,0 +1,464 @@
+//! The mathematics: a [`Problem`] as a mixed-integer linear program.
+//!
+//! Indices: groups *g* of equal demands (`R_g` replicas, each takes `r_g^k` of resource *k*), candidates *o*
+//! (a node gives `K_o^k`, costs `p_o` a month), sites *ρ* (control plane `q_ρ` a month).
+//!
+//! Columns: `x[g,o]` replicas, `n[o]` nodes, `y[ρ]` site open, and where a rule asks for them `z[s,·]`
+//! cloud or region in use by *s*, `t[s,ρ]` the one site of *s*.
+//!
+//! ```text
+//! minimise  Σ p_o·n[o] + Σ q_ρ·y[ρ] + Σ charge(g, cloud of o)·x[g,o]
+//!
+//! Σ_o x[g,o] = R_g                                       every replica has a seat
+//! Σ_g r_g^k·x[g,o] ≤ K_o^k·n[o]                          nodes hold them, resource by resource
+//! x[g,o] ≤ ⌊min_k K_o^k / r_g^k⌋·n[o]                    … in whole replicas
+//! Σ_{o in ρ} x[g,o] ≤ R_g·y[ρ]                           only at open sites
+//! Σ gpus_o·n[o] ≤ quota                                  in a region, of a type
+//! Σ r_g^k·x[g,o] ≤ capacity, Σ n[o] ≤ capacity           of a cloud
+//! n[o] ≤ max_nodes                                       what exists or is reserved
+//! Σ_{o spot} x[s,o] ≤ ⌊max_share·R_s⌋, ≤ R_s − base      spot
+//! z[s,c] ≤ Σ_{o in c} x[s,o],  Σ_c z[s,c] ≥ min          spread
+//! Σ_{o in c} x[s,o] ≤ ⌊max_share·R_s⌋                    spread
+//! Σ_{o in ρ} x[s,o] ≤ R_s·t[s,ρ],  Σ_ρ t[s,ρ] = 1        split = false, gangs
+//! ```
+//!
+//! The budget is no row: what is minimised is compared with it afterwards. In the *elastic* form each
+//! limit may be exceeded by an amount that is a column of its own, to find out which limits clash.
+
+use std::collections::BTreeMap;
+
+use fleetform_contract::Market;
+
+use super::model::{Effort, Model, Outcome, Sense};
+use super::packing::{Amounts, Counts, fitting, patterns};
+use super::reduce::Group;
+use crate::config::SpreadOver;
+use crate::problem::{Candidate, HOURS_MONTH, Problem, Rule};
+
+pub(super) struct Formulation<'a> {
+    pub problem: &'a Problem,
+    pub groups: &'a [Group],
+    /// The candidates in the model, ascending; columns are by position in it.
+    pub kept: &'a [usize],
+    pub model: Model,
+    /// By group: (position of the candidate, column).
+    pub seats: Vec<Vec<(usize, usize)>>,
+    /// By position of the candidate.
+    pub nodes: Vec<usize>,
+    /// Dollars a month, by column.
+    pub cost: Vec<f64>,
+    /// What decides between placements of equal cost, by column.
+    pub preference: Vec<f64>,
+    /// In the elastic form: by how much limits are exceeded.
+    pub slacks: Vec<Slack>,
+}
+
+/// How far one limit gives way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slack {
+    /// Index into [`Problem::limits`].
+    pub limit: usize,
+    /// Column: the amount above (or below) the limit.
+    pub amount: usize,
+    /// Column: 1 where the amount is not 0.
+    pub used: usize,
+}
+
+/// A set of nodes that cannot hold what the model put on them.
+pub(super) struct Overfull {
+    /// Position of the candidate.
+    pub place: usize,
+    /// Replicas, by group.
+    pub counts: Counts,
+    pub nodes: u32,
+}
+
+/// Dollars a month that one node and one site are worth avoiding where nothing else decides: a cent.
+const TIE_MONTH: f64 = 0.01;
+
+impl<'a> Formulation<'a> {
+    pub fn new(problem: &'a Problem, groups: &'a [Group], kept: &'a [usize]) -> Formulation<'a> {
+        Formulation::build(problem, groups, kept, false)
+    }
+
+    /// The form in which every limit may be exceeded, for a price.
+    pub fn elastic(
+        problem: &'a Problem,
+        groups: &'a [Group],
+        kept: &'a [usize],
+    ) -> Formulation<'a> {
+        Formulation::build(problem, groups, kept, true)
+    }
+
+    fn build(
+        problem: &'a Problem,
+        groups: &'a [Group],
+        kept: &'a [usize],
+        elastic: bool,
+    ) -> Formulation<'a> {
+        let mut this = Formulation {
+            problem,
+            groups,
+            kept,
+            model: Model::default(),
+            seats: Vec::new(),
+            nodes: Vec::new(),
+            cost: Vec::new(),
+            preference: Vec::new(),
+            slacks: Vec::new(),
+        };
+        this.add_nodes();
+        this.add_seats();
+        this.add_node_capacity();
+        this.add_sites();
+        for limit in 0..problem.limits.len() {
+            this.add_limit(limit, elastic);
+        }
+        this
+    }
+
+    fn candidate(&self, place: usize) -> &'a Candidate {
+        &self.problem.candidates[self.kept[place]]
+    }
+
+    /// What one replica of a group takes.
+    pub fn size(&self, group: usize) -> Amounts {
+        self.problem.demands[self.groups[group].demands[0]].size.array()
+    }
+
+    fn column(&mut self, upper: f64, integer: bool, cost: f64, preference: f64) -> usize {
+        self.cost.push(cost);
+        self.preference.push(preference);
+        self.model.column(upper, integer)
+    }
+
+    fn add_nodes(&mut self) {
+        // A node that holds nothing is never rented: no more nodes than replicas.
+        let replicas: f64 = self.groups.iter().map(|group| f64::from(group.replicas)).sum();
+        let step = TIE_MONTH / (1 + self.kept.len()) as f64;
+        for place in 0..self.kept.len() {
+            let candidate = self.candidate(place);
+            let list_month = candidate.offering.price_hour * HOURS_MONTH;
+            let tie = list_month + TIE_MONTH + step * place as f64;
+            let column = self.column(replicas, true, candidate.price_month(), tie);
+            self.nodes.push(column);
+        }
+    }
+
+    fn add_seats(&mut self) {
+        for group in self.groups {
+            let needs = &self.problem.demands[group.demands[0]].needs;
+            let upper = f64::from(group.replicas);
+            let mut seats = Vec::new();
+            for &index in &group.candidates {
+                let Ok(place) = self.kept.binary_search(&index) else { continue };
+                let cloud = &self.candidate(place).offering.cloud;
+                let charge = self.problem.charge_month(needs, cloud);
+                seats.push((place, self.column(upper, true, charge, 0.0)));
+            }
+            let terms = seats.iter().map(|(_, column)| (*column, 1.0)).collect();
+            self.model.row(terms, Sense::Equal, upper);
+            self.seats.push(seats);
+        }
+    }
+
+    /// By position of the candidate: (group, column).
+    fn residents(&self) -> Vec<Vec<(usize, usize)>> {
+        let mut residents = vec![Vec::new(); self.kept.len()];
+        for (group, seats) in self.seats.iter().enumerate() {
+            for &(place, column) in seats {
+                residents[place].push((group, column));
+            }
+        }
+        residents
+    }
+
+    fn add_node_capacity(&mut self) {
+        for (place, residents) in self.residents().into_iter().enumerate() {
+            let capacity = self.candidate(place).usable.array();
+            let node = self.nodes[place];
+            let mut tightest = vec![f64::INFINITY; residents.len()];
+            for k in 0..4 {
+                let sizes: Vec<u64> = residents.iter().map(|(g, _)| self.size(*g)[k]).collect();
+                let unit = sizes.iter().copied().fold(0, greatest_common_divisor);
+                if unit == 0 {
+                    continue;
+                }
+                // Everything comes in multiples of the unit: what is left of a node below it is waste.
+                let whole = (capacity[k] / unit) as f64;
+                let mut terms = vec![(node, -whole)];
+                for ((tightest, (_, column)), size) in
+                    tightest.iter_mut().zip(&residents).zip(&sizes)
+                {
+                    let size = (size / unit) as f64;
+                    *tightest = tightest.min(whole / size);
+                    terms.push((*column, size));
+                }
+                terms.retain(|(_, factor)| *factor != 0.0);
+                self.model.row(terms, Sense::AtMost, 0.0);
+            }
+            for ((group, column), tightest) in residents.iter().zip(tightest) {
+                let whole = f64::from(fitting(&self.size(*group), &capacity));
+                if whole < tightest - 1e-9 {
+                    let terms = vec![(*column, 1.0), (node, -whole)];
+                    self.model.row(terms, Sense::AtMost, 0.0);
+                }
+            }
+        }
+    }
+
+    fn add_sites(&mut self) {
+        let mut sites: BTreeMap<&'a str, usize> = BTreeMap::new();
+        for place in 0..self.kept.len() {
+            let site = self.candidate(place).site.as_str();
+            if !sites.contains_key(site) {
+                let price = self.problem.sites.get(site).copied().unwrap_or_default();
+                let tie = price.list_month + TIE_MONTH;
+                sites.insert(site, self.column(1.0, true, price.price_month, tie));
+            }
+        }
+        for group in 0..self.groups.len() {
+            let replicas = f64::from(self.groups[group].replicas);
+            let by_site = self.seats_by(group, |candidate| &candidate.site);
+            for (site, mut terms) in by_site {
+                terms.push((sites[site], -replicas));
+                self.model.row(terms, Sense::AtMost, 0.0);
+            }
+        }
+    }
+
+    /// The seats of a group by what their candidates share, as terms of a sum.
+    fn seats_by(
+        &self,
+        group: usize,
+        key: impl Fn(&'a Candidate) -> &'a String,
+    ) -> BTreeMap<&'a str, Vec<(usize, f64)>> {
+        let mut by: BTreeMap<&'a str, Vec<(usize, f64)>> = BTreeMap::new();
+        for &(place, column) in &self.seats[group] {
+            by.entry(key(self.candidate(place))).or_default().push((column, 1.0));
+        }
+        by
+    }
+
+    fn spread_by(&self, group: usize, over: SpreadOver) -> Vec<Vec<(usize, f64)>> {
+        let by = self.seats_by(group, |candidate| match over {
+            SpreadOver::Cloud => &candidate.offering.cloud,
+            SpreadOver::Region | SpreadOver::Zone => &candidate.site,
+        });
+        by.into_values().collect()
+    }
+
+    /// The group of a demand that has a rule of its own.
+    fn group_of(&self, demand: usize) -> Option<usize> {
+        self.groups.iter().position(|group| group.demands == [demand])
+    }
+
+    fn add_limit(&mut self, limit: usize, elastic: bool) {
+        let rule = &self.problem.limits[limit].rule;
+        let places = 0..self.kept.len();
+        match rule {
+            Rule::Quota { max_gpus, .. } => {
+                let terms = places.filter(|place| rule.counts_gpus_of(self.candidate(*place)));
+                let terms = terms.map(|place| {
+                    (self.nodes[place], f64::from(self.candidate(place).offering.gpus))
+                });
+                let terms = terms.collect();
+                self.at_most(limit, elastic, vec![terms], f64::from(*max_gpus));
+            }
+            Rule::CapacityGpus { cloud, max } | Rule::CapacityCpus { cloud, max } => {
+                let gpus = matches!(rule, Rule::CapacityGpus { .. });
+                let mut terms = Vec::new();
+                for (group, seats) in self.seats.iter().enumerate() {
+                    let needs = &self.problem.demands[self.groups[group].demands[0]].needs;
+                    let need = if gpus { f64::from(needs.gpus) } else { needs.cpus };
+                    let there = seats.iter().filter(|(place, _)| {
+                        need > 0.0 && self.candidate(*place).offering.cloud == *cloud
+                    });
+                    terms.extend(there.map(|(_, column)| (*column, need)));
+                }
+                self.at_most(limit, elastic, vec![terms], *max);
+            }
+            Rule::CapacityNodes { cloud, max } => {
+                let there = places.filter(|place| self.candidate(*place).offering.cloud == *cloud);
+                let terms = there.map(|place| (self.nodes[place], 1.0)).collect();
+                self.at_most(limit, elastic, vec![terms], f64::from(*max));
+            }
+            Rule::Nodes { candidate, max } => {
+                let Ok(place) = self.kept.binary_search(candidate) else { return };
+                let terms = vec![(self.nodes[place], 1.0)];
+                self.at_most(limit, elastic, vec![terms], f64::from(*max));
+            }
+            Rule::Spot { demand, max_replicas, .. } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let spot = self.seats[group]
+                    .iter()
+                    .filter(|(place, _)| self.candidate(*place).offering.market == Market::Spot);
+                let terms = spot.map(|(_, column)| (*column, 1.0)).collect();
+                self.at_most(limit, elastic, vec![terms], f64::from(*max_replicas));
+            }
+            Rule::SpreadShare { demand, over, max_replicas, .. } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let sums = self.spread_by(group, *over);
+                self.at_most(limit, elastic, sums, f64::from(*max_replicas));
+            }
+            Rule::SpreadMin { demand, over, min } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let mut present = Vec::new();
+                for mut seats in self.spread_by(group, *over) {
+                    let column = self.column(1.0, true, 0.0, 0.0);
+                    present.push((column, 1.0));
+                    for (_, factor) in &mut seats {
+                        *factor = -1.0;
+                    }
+                    seats.push((column, 1.0));
+                    self.model.row(seats, Sense::AtMost, 0.0);
+                }
+                let min = f64::from(*min);
+                if elastic {
+                    present.push((self.slack(limit, min), 1.0));
+                }
+                self.model.row(present, Sense::AtLeast, min);
+            }
+            Rule::Together { demand } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let replicas = f64::from(self.groups[group].replicas);
+                let mut chosen = Vec::new();
+                for (_, mut seats) in self.seats_by(group, |candidate| &candidate.site) {
+                    let column = self.column(1.0, true, 0.0, 0.0);
+                    chosen.push((column, 1.0));
+                    seats.push((column, -replicas));
+                    self.model.row(seats, Sense::AtMost, 0.0);
+                }
+                self.at_most(limit, elastic, vec![chosen], 1.0);
+            }
+            Rule::Budget { .. } => {}
+        }
+    }
+
+    /// Each of the sums is at most `max`; in the elastic form all may exceed it by the same amount.
+    fn at_most(&mut self, limit: usize, elastic: bool, sums: Vec<Vec<(usize, f64)>>, max: f64) {
+        let uppers = sums.iter().map(|terms| {
+            terms.iter().map(|(column, factor)| factor * self.model.columns[*column].upper).sum()
+        });
+        let most: f64 = uppers.fold(0.0, f64::max);
+        // What cannot be reached is no limit.
+        if most <= max {
+            return;
+        }
+        let slack = elastic.then(|| self.slack(limit, most));
+        for mut terms in sums {
+            terms.extend(slack.map(|slack| (slack, -1.0)));
+            self.model.row(terms, Sense::AtMost, max);
+        }
+    }
+
+    fn slack(&mut self, limit: usize, most: f64) -> usize {
+        let amount = self.column(most, false, 0.0, 0.0);
+        let used = self.column(1.0, true, 0.0, 0.0);
+        self.model.row(vec![(amount, 1.0), (used, -most)], Sense::AtMost, 0.0);
+        self.slacks.push(Slack { limit, amount, used });
+        amount
+    }
+
+    /// Cuts off nodes that cannot hold what is on them, and nothing that can be packed.
+    ///
+    /// First by weights. Let `w ≥ 0` be such that no node holds items of more weight than 1, whichever
+    /// pattern of items it holds; then `Σ w_g·x[g,o] ≤ n[o]` for every packing, summed node by node. The
+    /// weights are the dual values of the packing's own linear program over all patterns, so if any
+    /// weights exclude this set of nodes, these do. They hold as well for every candidate whose nodes are
+    /// no larger, because its patterns are some of these.
+    ///
+    /// Otherwise by cases. More replicas of each group need at least as many nodes, so with
+    /// `b_g = 1 where x[g,o] ≥ counts_g` no packing breaks `n[o] ≥ (nodes + 1)·(1 − Σ(1 − b_g))`.
+    pub fn cut(&mut self, overfull: &Overfull) {
+        if !self.cut_by_weights(overfull) {
+            self.cut_by_cases(overfull);
+        }
+    }
+
+    fn cut_by_weights(&mut self, overfull: &Overfull) -> bool {
+        let Overfull { place, counts, nodes } = overfull;
+        let here: Vec<usize> = (0..counts.len()).filter(|group| counts[*group] > 0).collect();
+        let sizes: Vec<Amounts> = here.iter().map(|group| self.size(*group)).collect();
+        let replicas: Counts = here.iter().map(|group| self.groups[*group].replicas).collect();
+        let usable = self.candidate(*place).usable;
+        let Some(patterns) = patterns(&sizes, &replicas, usable.array()) else { return false };
+        let counted: Vec<f64> = here.iter().map(|group| f64::from(counts[*group])).collect();
+        let Some(weights) = heaviest(&counted, &patterns) else { return false };
+        let weight: f64 = weights.iter().zip(&counted).map(|(weight, count)| weight * count).sum();
+        // A cut that the solver's tolerance forgives would come back for ever.
+        if weight < f64::from(*nodes) + 1e-4 {
+            return false;
+        }
+        for other in 0..self.kept.len() {
+            if !self.candidate(other).usable.fits_in(usable) {
+                continue;
+            }
+            let column = |group: usize| {
+                let seats = &self.seats[group];
+                let found = seats.binary_search_by_key(&other, |(place, _)| *place).ok()?;
+                Some(seats[found].1)
+            };
+            let seated = here.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0);
+            let seated = seated.filter_map(|(group, weight)| Some((column(*group)?, *weight)));
+            let mut terms: Vec<(usize, f64)> = seated.collect();
+            if terms.len() > 1 || other == *place {
+                terms.push((self.nodes[other], -1.0));
+                self.model.row(terms, Sense::AtMost, 0.0);
+            }
+        }
+        true
+    }
+
+    fn cut_by_cases(&mut self, overfull: &Overfull) {
+        let Overfull { place, counts, nodes } = overfull;
+        let needed = f64::from(*nodes) + 1.0;
+        let here = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let mut terms = vec![(self.nodes[*place], 1.0)];
+        for (group, &count) in here {
+            let seats = &self.seats[group];
+            let Ok(found) = seats.binary_search_by_key(place, |(place, _)| *place) else {
+                continue;
+            };
+            let seat = seats[found].1;
+            let reached = self.column(1.0, true, 0.0, 0.0);
+            let rest = f64::from(self.groups[group].replicas) - f64::from(count) + 1.0;
+            let below = vec![(seat, 1.0), (reached, -rest)];
+            self.model.row(below, Sense::AtMost, f64::from(count) - 1.0);
+            terms.push((reached, -needed));
+        }
+        let groups = (terms.len() - 1) as f64;
+        self.model.row(terms, Sense::AtLeast, needed * (1.0 - groups));
+    }
+}
+
+/// Weights of at most 1 in every pattern that make `counts` weigh most.
+fn heaviest(counts: &[f64], patterns: &[Counts]) -> Option<Vec<f64>> {
+    let mut model = Model::default();
+    for _ in counts {
+        model.column(1.0, false);
+    }
+    for pattern in patterns {
+        let terms = pattern.iter().enumerate().filter(|(_, count)| **count > 0);
+        let terms = terms.map(|(kind, count)| (kind, f64::from(*count)));
+        model.row(terms.collect(), Sense::AtMost, 1.0);
+    }
+    let objective: Vec<f64> = counts.iter().map(|count| -count).collect();
+    let Outcome::Solved { values, .. } =
+        model.minimise(&objective, None, Effort { gap: 0.0, nodes: 1 })
+    else {
+        return None;
+    };
+    // The solver's answer may be off by its tolerance. Rounded down and divided by the heaviest pattern,
+    // what is promised holds exactly, whatever the solver said.
+    let weights: Vec<f64> = values.iter().map(|w| (w.max(0.0) * 1e6).floor() / 1e6).collect();
+    let weigh = |pattern: &Counts| -> f64 {
+        pattern.iter().zip(&weights).map(|(count, weight)| f64::from(*count) * weight).sum()
+    };
+    let heaviest = patterns.iter().map(weigh).fold(1.0, f64::max);
+    Some(weights.iter().map(|weight| weight / heaviest).collect())
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}

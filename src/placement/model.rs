@@ -1,0 +1,154 @@
+//! A sparse mixed-integer linear program, and the only place that knows who solves it (HiGHS, through
+//! good_lp).
+//!
+//! Invariant: the same model gives the same answer on every machine: one thread, a fixed seed, and
+//! limits on work, never on time. The bound is the solver's own lower bound on every solution of the
+//! model; nothing here assumes optimality.
+
+use good_lp::{Expression, ProblemVariables, SolverModel, Variable, variable};
+use highs::{HighsModelStatus, HighsSolutionStatus};
+
+/// Minimise a linear objective over `columns` subject to `rows`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    pub columns: Vec<Column>,
+    pub rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    pub upper: f64,
+    pub integer: bool,
+}
+
+/// `Σ coefficient·column` compared with `right`.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub terms: Vec<(usize, f64)>,
+    pub sense: Sense,
+    pub right: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sense {
+    AtMost,
+    AtLeast,
+    Equal,
+}
+
+/// How much work a solution is worth.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effort {
+    /// Relative distance between solution and bound at which the search ends.
+    pub gap: f64,
+    /// Nodes of the search tree.
+    pub nodes: i32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// Values of the columns, and a number that no solution's objective is below.
+    Solved {
+        values: Vec<f64>,
+        bound: f64,
+    },
+    Infeasible,
+    /// The work limit came before the first solution, or the solver failed; with its own words.
+    Unsolved(String),
+}
+
+/// Who solves, as it reports itself: `HiGHS 1.11.0`.
+pub(super) fn solver() -> String {
+    // SAFETY: the three functions take nothing, touch no state and return plain integers.
+    let [major, minor, patch] = unsafe {
+        [
+            highs_sys::Highs_versionMajor(),
+            highs_sys::Highs_versionMinor(),
+            highs_sys::Highs_versionPatch(),
+        ]
+    };
+    format!("HiGHS {major}.{minor}.{patch}")
+}
+
+impl Model {
+    /// Adds a column from 0 to `upper`.
+    pub fn column(&mut self, upper: f64, integer: bool) -> usize {
+        self.columns.push(Column { upper, integer });
+        self.columns.len() - 1
+    }
+
+    /// Adds a row unless it is empty and says nothing.
+    pub fn row(&mut self, terms: Vec<(usize, f64)>, sense: Sense, right: f64) {
+        let holds = match sense {
+            Sense::AtMost => 0.0 <= right,
+            Sense::AtLeast => 0.0 >= right,
+            Sense::Equal => 0.0 == right,
+        };
+        if !(terms.is_empty() && holds) {
+            self.rows.push(Row { terms, sense, right });
+        }
+    }
+
+    /// Minimises; `start`, where given, is a solution to begin with.
+    pub fn minimise(&self, objective: &[f64], start: Option<&[f64]>, effort: Effort) -> Outcome {
+        let mut variables = ProblemVariables::new();
+        let columns: Vec<Variable> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let definition = variable().min(0.0).max(column.upper);
+                variables.add(if column.integer { definition.integer() } else { definition })
+            })
+            .collect();
+        let expression = |terms: &mut dyn Iterator<Item = (usize, f64)>| {
+            let mut sum = Expression::with_capacity(terms.size_hint().0);
+            for (column, factor) in terms {
+                sum.add_mul(factor, columns[column]);
+            }
+            sum
+        };
+        let cost = expression(&mut objective.iter().copied().enumerate());
+        let mut problem = variables.minimise(cost).using(good_lp::highs);
+        for row in &self.rows {
+            let sum = expression(&mut row.terms.iter().copied());
+            problem.add_constraint(match row.sense {
+                Sense::AtMost => sum.leq(row.right),
+                Sense::AtLeast => sum.geq(row.right),
+                Sense::Equal => sum.eq(row.right),
+            });
+        }
+        let mut solver = match problem.try_into_inner() {
+            Ok(solver) => solver,
+            Err(error) => return Outcome::Unsolved(error.to_string()),
+        };
+        solver.make_quiet();
+        solver.set_option("threads", 1);
+        solver.set_option("parallel", "off");
+        solver.set_option("random_seed", 0);
+        solver.set_option("mip_rel_gap", effort.gap);
+        solver.set_option("mip_abs_gap", 1e-7);
+        solver.set_option("mip_max_nodes", effort.nodes);
+        if let Some(start) = start {
+            solver.set_solution(Some(start), None, None, None);
+        }
+        let solved = match solver.try_solve() {
+            Ok(solved) => solved,
+            Err(status) => return Outcome::Unsolved(format!("HiGHS: {status:?}")),
+        };
+        match (solved.status(), solved.primal_solution_status()) {
+            (HighsModelStatus::Infeasible, _) => Outcome::Infeasible,
+            (status, HighsSolutionStatus::Feasible) => {
+                let values = solved.get_solution().columns().to_vec();
+                let integer = self.columns.iter().any(|column| column.integer);
+                // Of a pure linear program the optimum is its own bound.
+                let bound = match (integer, status) {
+                    (true, _) => solved.double_info_value(c"mip_dual_bound").ok(),
+                    (false, HighsModelStatus::Optimal) => Some(solved.objective_value()),
+                    (false, _) => None,
+                };
+                Outcome::Solved { values, bound: bound.unwrap_or(f64::NEG_INFINITY) }
+            }
+            (status, _) => Outcome::Unsolved(format!("HiGHS: {status:?}")),
+        }
+    }
+}

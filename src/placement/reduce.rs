@@ -1,0 +1,220 @@
+//! Makes a problem smaller without changing its answer: equal demands become one group, and candidates
+//! that another one covers are dropped before the solver sees them.
+//!
+//! **Groups.** Demands with the same needs, the same candidates and no rule of their own (spread, spot,
+//! one site) are interchangeable: any split of the group's seats among its members is a placement of
+//! the same cost, so the model counts the group's replicas only.
+//!
+//! **Cover within a site.** Candidate *a* covers *b* when every group that may use *b* may use *a*; a
+//! node of *a* holds what a node of *b* holds; it costs no more (nor, at equal cost, by list price) and a
+//! replica's rate-card charge there is no more; *a* has no limit on its nodes; and every limit that
+//! counts *a* counts *b* at least as much (quotas count GPUs of nodes; a spot limit counts *a* only if it
+//! counts *b*). Then each node of *b* in a placement can be exchanged for a node of *a* with the same
+//! replicas on it: no row gets worse, nor does the cost. So a cheapest placement without *b* exists.
+//!
+//! **Cover of sites.** Site *A* covers *B* when its control plane costs no more and each candidate of *B*
+//! is covered by one of *A*. Everything at *B* can move to *A* at once, with its nodes. Groups that must be
+//! spread over regions (or clouds, where *A* and *B* differ in it) forbid that, for they may need *B*.
+//! Groups that must stay at one site move as a whole.
+//!
+//! Cover is transitive, so dropping everything but one representative of each class of mutual cover
+//! (the first) at once is sound: each dropped candidate has a kept one that covers it, and the moves
+//! together count in each limit at most what was counted before. The same argument holds when limits
+//! are made elastic.
+
+use std::collections::BTreeMap;
+
+use fleetform_contract::Market;
+
+use crate::config::SpreadOver;
+use crate::problem::{Candidate, Problem, Rule};
+
+/// Interchangeable demands.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// Indices into [`Problem::demands`], ascending.
+    pub demands: Vec<usize>,
+    pub replicas: u32,
+    /// Indices into [`Problem::candidates`], ascending.
+    pub candidates: Vec<usize>,
+}
+
+/// The groups of a problem, ordered by their first demand. Demands without replicas are in none.
+pub(super) fn groups(problem: &Problem) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut by_key: BTreeMap<(String, &[usize]), usize> = BTreeMap::new();
+    for (index, demand) in problem.demands.iter().enumerate() {
+        if demand.replicas == 0 {
+            continue;
+        }
+        let alone =
+            demand.together || demand.rules.spot.is_some() || !demand.rules.spread.is_empty();
+        // Types of GPU are in the candidates already.
+        let needs = format!("{:?} {:?}", demand.size, charges_key(problem, index));
+        let key = (needs, demand.candidates.as_slice());
+        match by_key.get(&key) {
+            Some(&group) if !alone => {
+                groups[group].demands.push(index);
+                groups[group].replicas += demand.replicas;
+            }
+            _ => {
+                if !alone {
+                    by_key.insert(key, groups.len());
+                }
+                groups.push(Group {
+                    demands: vec![index],
+                    replicas: demand.replicas,
+                    candidates: demand.candidates.clone(),
+                });
+            }
+        }
+    }
+    groups
+}
+
+/// Whatever else of a demand's needs costs or counts: charges by cloud, and CPUs as capacity counts them.
+fn charges_key(problem: &Problem, demand: usize) -> (u64, Vec<u64>) {
+    let needs = &problem.demands[demand].needs;
+    let clouds = problem.rate_cards.keys();
+    let charges = clouds.map(|cloud| problem.charge_month(needs, cloud).to_bits());
+    (needs.cpus.to_bits(), charges.collect())
+}
+
+/// Indices of the candidates that the solver needs to see, ascending.
+pub(super) fn undominated(problem: &Problem, groups: &[Group]) -> Vec<usize> {
+    let cover = Cover::new(problem, groups);
+    let mut sites: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, candidate) in problem.candidates.iter().enumerate() {
+        if cover.users[index].iter().any(|word| *word != 0) {
+            sites.entry(&candidate.site).or_default().push(index);
+        }
+    }
+    for candidates in sites.values_mut() {
+        let all = candidates.clone();
+        candidates.retain(|&b| {
+            !all.iter().any(|&a| a != b && cover.holds(a, b) && (a < b || !cover.holds(b, a)))
+        });
+    }
+    let sites: Vec<(&str, Vec<usize>)> = sites.into_iter().collect();
+    let covers = |a: usize, b: usize| cover.site_holds(&sites[a], &sites[b]);
+    let kept = (0..sites.len())
+        .filter(|&b| !(0..sites.len()).any(|a| a != b && covers(a, b) && (a < b || !covers(b, a))));
+    let mut kept: Vec<usize> = kept.flat_map(|site| sites[site].1.iter().copied()).collect();
+    kept.sort_unstable();
+    kept
+}
+
+struct Cover<'a> {
+    problem: &'a Problem,
+    groups: &'a [Group],
+    /// For each candidate, the groups that may use it, as bits.
+    users: Vec<Vec<u64>>,
+    /// For each candidate, the limits that count its nodes or its GPUs or replicas, as indices.
+    limits: Vec<Vec<usize>>,
+}
+
+impl<'a> Cover<'a> {
+    fn new(problem: &'a Problem, groups: &'a [Group]) -> Cover<'a> {
+        let words = groups.len().div_ceil(64);
+        let mut users = vec![vec![0u64; words]; problem.candidates.len()];
+        for (number, group) in groups.iter().enumerate() {
+            for &candidate in &group.candidates {
+                users[candidate][number / 64] |= 1 << (number % 64);
+            }
+        }
+        let mut limits = vec![Vec::new(); problem.candidates.len()];
+        for (number, limit) in problem.limits.iter().enumerate() {
+            for (index, candidate) in problem.candidates.iter().enumerate() {
+                if counts(&limit.rule, index, candidate) {
+                    limits[index].push(number);
+                }
+            }
+        }
+        Cover { problem, groups, users, limits }
+    }
+
+    /// Whether candidate `a` covers candidate `b`.
+    fn holds(&self, a: usize, b: usize) -> bool {
+        let (one, other) = (&self.problem.candidates[a], &self.problem.candidates[b]);
+        let prices = |c: &Candidate| (c.price_month(), c.offering.price_hour);
+        if prices(one) > prices(other) || !other.usable.fits_in(one.usable) {
+            return false;
+        }
+        let spot = |c: &Candidate| c.offering.market == Market::Spot;
+        if one.offering.max_nodes.is_some() || spot(one) && !spot(other) {
+            return false;
+        }
+        if self.users[b].iter().zip(&self.users[a]).any(|(b, a)| b & !a != 0) {
+            return false;
+        }
+        // A node of `a` has at least the GPUs of `b`; where they are counted it may not have more.
+        let gpus_are_fine = |limit: &usize| {
+            one.offering.gpus <= other.offering.gpus
+                || !matches!(self.problem.limits[*limit].rule, Rule::Quota { .. })
+        };
+        let mut limits = self.limits[a].iter();
+        limits.all(|limit| self.limits[b].contains(limit) && gpus_are_fine(limit))
+            && self.charges_no_more(a, b)
+    }
+
+    fn charges_no_more(&self, a: usize, b: usize) -> bool {
+        let [one, other] = [a, b].map(|index| &self.problem.candidates[index].offering.cloud);
+        one == other
+            || self.problem.rate_cards.is_empty()
+            || self.users_of(b).all(|group| {
+                let needs = &self.problem.demands[self.groups[group].demands[0]].needs;
+                let charge = |cloud: &str| self.problem.charge_month(needs, cloud);
+                charge(one) <= charge(other)
+            })
+    }
+
+    fn users_of(&self, candidate: usize) -> impl Iterator<Item = usize> {
+        let users = &self.users[candidate];
+        (0..self.groups.len()).filter(|group| users[group / 64] >> (group % 64) & 1 == 1)
+    }
+
+    /// Whether a site covers another, each with its candidates that are left.
+    fn site_holds(&self, one: &(&str, Vec<usize>), other: &(&str, Vec<usize>)) -> bool {
+        let prices = |site: &str| {
+            let price = self.problem.sites.get(site).copied().unwrap_or_default();
+            (price.price_month, price.list_month)
+        };
+        let cloud = |candidates: &[usize]| {
+            let first = candidates.first().map(|index| &self.problem.candidates[*index]);
+            first.map(|candidate| &candidate.offering.cloud)
+        };
+        prices(one.0) <= prices(other.0)
+            && other.1.iter().all(|&b| one.1.iter().any(|&a| self.holds(a, b)))
+            && !self.must_spread(&other.1, cloud(&one.1) == cloud(&other.1))
+    }
+
+    /// Whether a group that may use these candidates has a rule on spreading that a move would touch.
+    fn must_spread(&self, candidates: &[usize], same_cloud: bool) -> bool {
+        let groups = candidates.iter().flat_map(|index| self.users_of(*index));
+        groups.into_iter().any(|group| {
+            let mut demands = self.groups[group].demands.iter();
+            demands.any(|demand| {
+                let spread = &self.problem.demands[*demand].rules.spread;
+                spread.iter().any(|spread| !(same_cloud && spread.over == SpreadOver::Cloud))
+            })
+        })
+    }
+}
+
+/// Whether a limit counts what is on this candidate.
+fn counts(rule: &Rule, index: usize, candidate: &Candidate) -> bool {
+    match rule {
+        Rule::Quota { .. } => rule.counts_gpus_of(candidate),
+        Rule::CapacityGpus { cloud, .. }
+        | Rule::CapacityCpus { cloud, .. }
+        | Rule::CapacityNodes { cloud, .. } => candidate.offering.cloud == *cloud,
+        Rule::Nodes { candidate, .. } => *candidate == index,
+        // Spot and spread are asked of the market and the site; a budget and a single site are kept by
+        // moves that cost no more and move everything.
+        Rule::Spot { .. }
+        | Rule::SpreadMin { .. }
+        | Rule::SpreadShare { .. }
+        | Rule::Together { .. }
+        | Rule::Budget { .. } => false,
+    }
+}

@@ -1,0 +1,304 @@
+//! When nothing satisfies every limit: which ones would have to give way, and by how much.
+//!
+//! The elastic form of the model has a column for how far each limit is exceeded. It is solved three
+//! times: for the smallest number of limits, then for the smallest sum of amounts, then for the cheapest
+//! placement among those; always packed onto whole nodes, so that what is told can be done.
+
+use super::formulation::{Formulation, Slack};
+use super::packing::Counts;
+use super::reduce::Group;
+use super::search::{self, Found, Packed};
+use crate::config::SpreadOver;
+use crate::diagnostic::Diagnostic;
+use crate::problem::{Demand, Limit, Problem, Rule, SpotSaid};
+
+const SUMMARY: &str = "No placement satisfies every limit";
+/// A reservation is a fact, not a wish: it gives way only where nothing else would do.
+const RESERVATION_WEIGHT: f64 = 1.5;
+
+/// The diagnostic for a problem without any solution, budget aside.
+pub(super) fn explain(problem: &Problem, groups: &[Group], kept: &[usize]) -> Diagnostic {
+    let mut formulation = Formulation::elastic(problem, groups, kept);
+    match relaxed(&mut formulation) {
+        Ok(packed) => diagnostic(&formulation, &packed),
+        Err(words) => {
+            let detail = format!(
+                "Which limits would have to give way was not found within the work limit ({words})."
+            );
+            Diagnostic::error(SUMMARY, detail)
+        }
+    }
+}
+
+/// The cheapest solution that breaks the fewest limits by the least.
+fn relaxed(formulation: &mut Formulation) -> Result<Packed, String> {
+    let effort = search::effort(formulation);
+    let slacks = formulation.slacks.clone();
+    let problem = formulation.problem;
+    let weighed = |of: fn(&Slack) -> usize| {
+        slacks.iter().map(move |slack| (of(slack), weight(problem, slack))).collect::<Vec<_>>()
+    };
+    let numbers = weighed(|slack| slack.used);
+    let amounts = weighed(|slack| slack.amount);
+    let sum = |terms: &[(usize, f64)], packed: &Packed| -> f64 {
+        terms.iter().map(|(column, factor)| packed.values[*column] * factor).sum()
+    };
+    for terms in [numbers, amounts] {
+        let packed = packed(search::best(formulation, objective(&terms), None, effort))?;
+        let least = sum(&terms, &packed) + 1e-6;
+        formulation.model.row(terms, super::model::Sense::AtMost, least);
+    }
+    packed(search::best(formulation, |f| f.cost.clone(), None, effort))
+}
+
+fn objective(terms: &[(usize, f64)]) -> impl Fn(&Formulation) -> Vec<f64> {
+    move |formulation| {
+        let mut weights = vec![0.0; formulation.model.columns.len()];
+        for (column, factor) in terms {
+            weights[*column] += factor;
+        }
+        weights
+    }
+}
+
+fn packed(found: Found) -> Result<Packed, String> {
+    match found {
+        Found::Packed(packed) => Ok(packed),
+        Found::Infeasible => Err("even without limits nothing fits".to_owned()),
+        Found::Unsolved(words) => Err(words),
+    }
+}
+
+fn weight(problem: &Problem, slack: &Slack) -> f64 {
+    match problem.limits[slack.limit].rule {
+        Rule::Nodes { candidate, .. } if problem.candidates[candidate].reserved => {
+            RESERVATION_WEIGHT
+        }
+        _ => 1.0,
+    }
+}
+
+fn diagnostic(formulation: &Formulation, packed: &Packed) -> Diagnostic {
+    let problem = formulation.problem;
+    let broken: Vec<&Slack> =
+        formulation.slacks.iter().filter(|slack| packed.values[slack.used] > 0.5).collect();
+    let sentences: Vec<String> = broken
+        .iter()
+        .map(|slack| {
+            let limit = &problem.limits[slack.limit];
+            let needed = needed(formulation, packed, slack.limit);
+            with_place(&sentence(problem, limit, needed), limit)
+        })
+        .collect();
+    let detail = match sentences.as_slice() {
+        [one] => format!("{one}."),
+        many => format!("{} limits clash:\n- {}.", many.len(), many.join(";\n- ")),
+    };
+    let first = broken.first().map(|slack| &problem.limits[slack.limit]);
+    let hint = match broken.len() {
+        1 => "change this limit that far, or ask for less; no smaller change is enough",
+        _ => {
+            "change these limits that far, or ask for less; no fewer limits and no smaller changes \
+              are enough"
+        }
+    };
+    Diagnostic::error(SUMMARY, detail)
+        .at(first.and_then(|limit| limit.origin.span.clone()))
+        .hint(hint)
+}
+
+/// The diagnostic for a cheapest placement that is above the budget.
+pub(super) fn over_budget(limit: &Limit, max_month: f64, cost: f64, bound: f64) -> Diagnostic {
+    let cheapest = if bound > max_month {
+        format!("the cheapest possible placement costs {}", dollars(cost))
+    } else {
+        format!(
+            "the cheapest placement found costs {}, and none costs less than {}",
+            dollars(cost),
+            dollars(bound)
+        )
+    };
+    let sentence = format!("`optimize` has a budget of {}; {cheapest}", dollars(max_month));
+    Diagnostic::error(SUMMARY, format!("{} a month.", with_place(&sentence, limit)))
+        .at(limit.origin.span.clone())
+        .hint(format!("raise `budget` to {}, or ask for less", (cost * 100.0).ceil() / 100.0))
+}
+
+fn with_place(sentence: &str, limit: &Limit) -> String {
+    match &limit.origin.place {
+        Some(place) => format!("{sentence} ({place})"),
+        None => sentence.to_owned(),
+    }
+}
+
+fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
+    let demand = |index: &usize| -> &Demand { &problem.demands[*index] };
+    let are_needed = if needed == 1.0 { "is needed" } else { "are needed" };
+    let needed_text = amount(needed);
+    match &limit.rule {
+        Rule::Quota { cloud, region, gpu_type, max_gpus } => {
+            let gpus = match gpu_type {
+                Some(gpu_type) => format!("{max_gpus} {gpu_type} GPUs"),
+                None => format!("{max_gpus} GPUs"),
+            };
+            let place = region.as_ref().map_or(String::new(), |region| format!(" in {region}"));
+            format!("`cloud.{cloud}` has a quota of {gpus}{place}; {needed_text} {are_needed}")
+        }
+        Rule::CapacityGpus { cloud, max } => {
+            let max = amount(*max);
+            format!("`cloud.{cloud}` has capacity for {max} GPUs; {needed_text} {are_needed}")
+        }
+        Rule::CapacityCpus { cloud, max } => {
+            let max = amount(*max);
+            format!("`cloud.{cloud}` has capacity for {max} CPUs; {needed_text} {are_needed}")
+        }
+        Rule::CapacityNodes { cloud, max } => {
+            format!("`cloud.{cloud}` has capacity for {max} nodes; {needed_text} {are_needed}")
+        }
+        Rule::Nodes { candidate, max } => {
+            let candidate = &problem.candidates[*candidate];
+            let has = if candidate.reserved { "reserved nodes" } else { "nodes" };
+            format!("{} has {max} {has}; {needed_text} {are_needed}", candidate.id)
+        }
+        Rule::Spot { demand: index, max_replicas, said } => {
+            let Demand { reference, replicas, .. } = demand(index);
+            let rule = match said {
+                SpotSaid::MaxShare(share) => format!("max_share = {share}"),
+                SpotSaid::BaseOnDemand(base) => format!("base_on_demand = {base}"),
+            };
+            format!(
+                "`{reference}` may have {max_replicas} of its {replicas} replicas on spot nodes \
+                 ({rule}); {needed_text} {are_needed}"
+            )
+        }
+        Rule::SpreadMin { demand: index, over, min } => {
+            let reference = &demand(index).reference;
+            let is_possible = if needed == 1.0 { "is possible" } else { "are possible" };
+            format!(
+                "`{reference}` must run in at least {min} {}; {needed_text} {is_possible}",
+                places(*over)
+            )
+        }
+        Rule::SpreadShare { demand: index, over, max_replicas, max_share } => {
+            let Demand { reference, replicas, .. } = demand(index);
+            format!(
+                "`{reference}` may have {max_replicas} of its {replicas} replicas in one {} \
+                 (max_share = {max_share}); {needed_text} {are_needed}",
+                place(*over)
+            )
+        }
+        Rule::Together { demand: index } => {
+            let reference = &demand(index).reference;
+            format!("`{reference}` may not be split; {needed_text} sites {are_needed}")
+        }
+        // The budget is compared with the cheapest placement; it never clashes with other limits.
+        Rule::Budget { .. } => String::new(),
+    }
+}
+
+fn place(over: SpreadOver) -> &'static str {
+    match over {
+        SpreadOver::Cloud => "cloud",
+        SpreadOver::Region => "region",
+        SpreadOver::Zone => "zone",
+    }
+}
+
+fn places(over: SpreadOver) -> &'static str {
+    match over {
+        SpreadOver::Cloud => "clouds",
+        SpreadOver::Region => "regions",
+        SpreadOver::Zone => "zones",
+    }
+}
+
+/// How much of what a limit counts the solution has.
+fn needed(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
+    let problem = formulation.problem;
+    let rule = &problem.limits[limit].rule;
+    let candidate = |place: usize| &problem.candidates[formulation.kept[place]];
+    let rented = || packed.nodes.iter().enumerate().map(|(place, nodes)| (place, nodes.len()));
+    let nodes = |count: &dyn Fn(usize) -> f64| -> f64 {
+        rented().map(|(place, nodes)| nodes as f64 * count(place)).sum()
+    };
+    let one_if = |condition: bool| if condition { 1.0 } else { 0.0 };
+    match rule {
+        Rule::Quota { .. } => nodes(&|place| {
+            let candidate = candidate(place);
+            one_if(rule.counts_gpus_of(candidate)) * f64::from(candidate.offering.gpus)
+        }),
+        Rule::CapacityNodes { cloud, .. } => {
+            nodes(&|place| one_if(candidate(place).offering.cloud == *cloud))
+        }
+        Rule::Nodes { candidate: index, .. } => {
+            nodes(&|place| one_if(formulation.kept[place] == *index))
+        }
+        Rule::CapacityGpus { cloud, .. } | Rule::CapacityCpus { cloud, .. } => {
+            let gpus = matches!(rule, Rule::CapacityGpus { .. });
+            let mut sum = 0.0;
+            for (group, seats) in packed.seats.iter().enumerate() {
+                let needs = &problem.demands[formulation.groups[group].demands[0]].needs;
+                let need = if gpus { f64::from(needs.gpus) } else { needs.cpus };
+                sum += need * replicas(formulation, group, seats, |c| c.offering.cloud == *cloud);
+            }
+            sum
+        }
+        // The rules of one demand: the limit and how far it is exceeded.
+        Rule::Spot { max_replicas: limit_at, .. }
+        | Rule::SpreadShare { max_replicas: limit_at, .. } => {
+            f64::from(*limit_at) + excess(formulation, packed, limit)
+        }
+        Rule::SpreadMin { min, .. } => f64::from(*min) - excess(formulation, packed, limit),
+        Rule::Together { .. } => 1.0 + excess(formulation, packed, limit),
+        Rule::Budget { .. } => 0.0,
+    }
+}
+
+fn replicas(
+    formulation: &Formulation,
+    group: usize,
+    seats: &Counts,
+    keep: impl Fn(&crate::problem::Candidate) -> bool,
+) -> f64 {
+    let seats = formulation.seats[group].iter().zip(seats);
+    let kept = seats
+        .filter(|((place, _), _)| keep(&formulation.problem.candidates[formulation.kept[*place]]));
+    kept.map(|(_, count)| f64::from(*count)).sum()
+}
+
+fn excess(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
+    let slack = formulation.slacks.iter().find(|slack| slack.limit == limit);
+    slack.map_or(0.0, |slack| packed.values[slack.amount].round())
+}
+
+/// Without digits that say nothing.
+fn amount(amount: f64) -> String {
+    format!("{}", (amount * 1000.0).round() / 1000.0)
+}
+
+/// `$40,120` or `$40,120.50`.
+fn dollars(amount: f64) -> String {
+    let cents = (amount * 100.0).round().max(0.0) as u64;
+    let whole = (cents / 100).to_string();
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    match cents % 100 {
+        0 => format!("${grouped}"),
+        cents => format!("${grouped}.{cents:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn dollars_are_grouped() {
+        for (amount, text) in [(0.0, "$0"), (999.5, "$999.50"), (1_040_120.0, "$1,040,120")] {
+            assert_eq!(super::dollars(amount), text);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Solve, pack, cut, and again until the nodes hold what the model put on them.
+
+use super::formulation::{Formulation, Overfull};
+use super::model::{Effort, Outcome};
+use super::packing::{Amounts, Counts, Packing, pack};
+
+/// Rounds of cuts; each one excludes what the solver said last, so real problems need a handful.
+const ROUNDS: u32 = 500;
+/// Up to this many columns the search goes on until nothing is left to gain.
+const SMALL: usize = 2_000;
+
+/// A solution whose nodes hold its replicas.
+pub(super) struct Packed {
+    /// Values of the columns, whole where they must be.
+    pub values: Vec<f64>,
+    /// By group: replicas, in the order of [`Formulation::seats`].
+    pub seats: Vec<Counts>,
+    /// By position of the candidate: for each node, replicas by group.
+    pub nodes: Vec<Vec<Counts>>,
+    /// No packed solution's objective is below this.
+    pub bound: f64,
+    pub cuts: u32,
+}
+
+pub(super) enum Found {
+    Packed(Packed),
+    /// No solution exists.
+    Infeasible,
+    /// None was found within the limits on work, in the solver's words.
+    Unsolved(String),
+}
+
+/// What the main solve of a model of this size may cost.
+pub(super) fn effort(formulation: &Formulation) -> Effort {
+    if formulation.model.columns.len() <= SMALL {
+        Effort { gap: 1e-9, nodes: 20_000 }
+    } else {
+        Effort { gap: 1e-4, nodes: 2_000 }
+    }
+}
+
+/// The best packed solution for an objective over the formulation's columns. Cuts stay in the
+/// formulation.
+pub(super) fn best(
+    formulation: &mut Formulation,
+    objective: impl Fn(&Formulation) -> Vec<f64>,
+    start: Option<&[f64]>,
+    effort: Effort,
+) -> Found {
+    let mut bound = f64::NEG_INFINITY;
+    let mut cuts = 0;
+    // Whether every cut so far is proven to exclude no packing. One that is not (the exact packing gave
+    // up) leaves the solutions right, but no longer says anything about what else exists.
+    let mut proven = true;
+    for _ in 0..ROUNDS {
+        let weights = objective(formulation);
+        let start = start.filter(|start| start.len() == weights.len());
+        let (values, solved_bound) = match formulation.model.minimise(&weights, start, effort) {
+            Outcome::Solved { values, bound } => (values, bound),
+            Outcome::Infeasible if proven => return Found::Infeasible,
+            Outcome::Infeasible => {
+                return Found::Unsolved("no packing was found within the limit on work".to_owned());
+            }
+            Outcome::Unsolved(words) => return Found::Unsolved(words),
+        };
+        if proven {
+            bound = bound.max(solved_bound);
+        }
+        let (seats, nodes) = whole(formulation, &values);
+        let mut packings = Vec::new();
+        let mut overfull = Vec::new();
+        for (place, &rented) in nodes.iter().enumerate() {
+            let counts = at(formulation, &seats, place);
+            let (packing, decided) = pack_place(formulation, place, &counts, rented);
+            proven &= decided;
+            match packing {
+                Some(nodes) => packings.push(nodes),
+                None => overfull.push(Overfull { place, counts, nodes: rented }),
+            }
+        }
+        if overfull.is_empty() {
+            let values = formulation.values(&values, &packings);
+            return Found::Packed(Packed { values, seats, nodes: packings, bound, cuts });
+        }
+        for overfull in &overfull {
+            formulation.cut(overfull);
+            cuts += 1;
+        }
+    }
+    Found::Unsolved(format!("no packing was found in {ROUNDS} rounds"))
+}
+
+/// The packing of one candidate's replicas, `None` where there is none; and whether that is certain.
+fn pack_place(
+    formulation: &Formulation,
+    place: usize,
+    counts: &[u32],
+    rented: u32,
+) -> (Option<Vec<Counts>>, bool) {
+    let here: Vec<usize> = (0..counts.len()).filter(|group| counts[*group] > 0).collect();
+    let sizes: Vec<Amounts> = here.iter().map(|group| formulation.size(*group)).collect();
+    let few: Counts = here.iter().map(|group| counts[*group]).collect();
+    let capacity = formulation.problem.candidates[formulation.kept[place]].usable.array();
+    match pack(&sizes, &few, capacity, rented) {
+        Packing::Fits(nodes) => {
+            let spread = |few: Counts| {
+                let mut all = vec![0; counts.len()];
+                for (group, count) in here.iter().zip(few) {
+                    all[*group] = count;
+                }
+                all
+            };
+            (Some(nodes.into_iter().map(spread).collect()), true)
+        }
+        Packing::Impossible => (None, true),
+        Packing::Unknown => (None, false),
+    }
+}
+
+/// Replicas by group and nodes by position, as whole numbers.
+fn whole(formulation: &Formulation, values: &[f64]) -> (Vec<Counts>, Vec<u32>) {
+    let round = |column: usize| values[column].round().max(0.0) as u32;
+    let seats = formulation.seats.iter();
+    let seats = seats.map(|seats| seats.iter().map(|(_, column)| round(*column)).collect());
+    let nodes = formulation.nodes.iter().map(|column| round(*column));
+    (seats.collect(), nodes.collect())
+}
+
+/// Replicas at one candidate, by group.
+fn at(formulation: &Formulation, seats: &[Counts], place: usize) -> Counts {
+    let groups = formulation.seats.iter().zip(seats);
+    groups
+        .map(|(columns, counts)| {
+            let found = columns.binary_search_by_key(&place, |(place, _)| *place);
+            found.map_or(0, |index| counts[index])
+        })
+        .collect()
+}
+
+impl Formulation<'_> {
+    /// The solver's values, rounded where they must be whole, with the nodes that the packing uses.
+    fn values(&self, values: &[f64], packings: &[Vec<Counts>]) -> Vec<f64> {
+        let columns = self.model.columns.iter().zip(values);
+        let mut values: Vec<f64> = columns
+            .map(|(column, value)| if column.integer { value.round() } else { *value })
+            .collect();
+        for (column, nodes) in self.nodes.iter().zip(packings) {
+            values[*column] = nodes.len() as f64;
+        }
+        values
+    }
+}

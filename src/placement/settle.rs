@@ -1,0 +1,159 @@
+//! A packed solution in the user's words: seats of workloads, nodes of offerings, and who pays what.
+//!
+//! **Shares.** The seats on an offering share the price of its nodes by their dominant shares: a replica
+//! weighs as much as the largest part it takes of one node in GPUs, CPU, memory or pods. So replicas that
+//! fill a node alone pay all of it, and half-empty nodes are paid by those who are there. A replica's
+//! rate-card charges are its own. Control planes belong to no seat.
+
+use std::collections::BTreeMap;
+
+use super::reduce::Group;
+use super::search::Packed;
+use super::{Cost, Placement, Proof, Rental, Seats};
+use crate::problem::{Candidate, Demand, Problem};
+
+/// Turns a packed solution into a placement, without its proof.
+pub(super) fn placement(
+    problem: &Problem,
+    groups: &[Group],
+    kept: &[usize],
+    columns: &[Vec<(usize, usize)>],
+    packed: &Packed,
+) -> Placement {
+    // Replicas by candidate and demand.
+    let mut seated: BTreeMap<usize, BTreeMap<usize, u32>> = BTreeMap::new();
+    let mut rentals = BTreeMap::new();
+    let mut hands = deal(problem, groups, columns, packed);
+    for (place, nodes) in packed.nodes.iter().enumerate().filter(|(_, nodes)| !nodes.is_empty()) {
+        let index = kept[place];
+        let candidate = &problem.candidates[index];
+        let mut contents: Vec<BTreeMap<String, u32>> = Vec::new();
+        for node in nodes {
+            let mut content = BTreeMap::new();
+            for (group, &count) in node.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let hand = hands.entry((group, place)).or_default();
+                for (demand, taken) in take(hand, count) {
+                    let name = problem.demands[demand].workload.clone();
+                    *content.entry(name).or_insert(0) += taken;
+                    *seated.entry(index).or_default().entry(demand).or_insert(0) += taken;
+                }
+            }
+            contents.push(content);
+        }
+        // The order of equal nodes means nothing; this one is easy to read and always the same.
+        contents.sort_by(|a, b| b.iter().cmp(a.iter()));
+        let rental = Rental {
+            offering: candidate.offering.clone(),
+            reserved_nodes: if candidate.reserved { contents.len() as u32 } else { 0 },
+            nodes: contents,
+            price_hour: candidate.price_hour,
+        };
+        rentals.insert(candidate.id.clone(), rental);
+    }
+    let mut seats = Vec::new();
+    let mut rate_card_month: BTreeMap<String, f64> = BTreeMap::new();
+    let mut nodes_month = 0.0;
+    for (index, by_demand) in &seated {
+        let candidate = &problem.candidates[*index];
+        let nodes = rentals[&candidate.id].nodes.len() as f64;
+        let price_month = candidate.price_month() * nodes;
+        nodes_month += price_month;
+        let cloud = &candidate.offering.cloud;
+        for (demand, replicas, node_share) in shares(problem, candidate, by_demand, price_month) {
+            let charges = problem.charge_month(&demand.needs, cloud) * f64::from(replicas);
+            if problem.rate_cards.contains_key(cloud) {
+                *rate_card_month.entry(cloud.clone()).or_insert(0.0) += charges;
+            }
+            seats.push(Seats {
+                workload: demand.workload.clone(),
+                offering: candidate.id.clone(),
+                replicas,
+                cost_month: node_share + charges,
+            });
+        }
+    }
+    seats.sort_by(|a, b| (&a.workload, &a.offering).cmp(&(&b.workload, &b.offering)));
+    let sites_month: BTreeMap<String, f64> = seated
+        .keys()
+        .map(|index| &problem.candidates[*index].site)
+        .map(|site| (site.clone(), problem.sites.get(site).map_or(0.0, |site| site.price_month)))
+        .collect();
+    let total_month =
+        seats.iter().map(|seats| seats.cost_month).sum::<f64>() + sites_month.values().sum::<f64>();
+    let cost = Cost { total_month, nodes_month, sites_month, rate_card_month };
+    Placement { seats, rentals, cost, proof: Proof::default() }
+}
+
+/// What is left to hand out: (demand, replicas).
+type Hand = Vec<(usize, u32)>;
+
+/// Deals the seats of each group to its demands, first come first served in the order of names and
+/// offerings, so that few demands are split: by (group, position of the candidate).
+fn deal(
+    problem: &Problem,
+    groups: &[Group],
+    columns: &[Vec<(usize, usize)>],
+    packed: &Packed,
+) -> BTreeMap<(usize, usize), Hand> {
+    let mut hands = BTreeMap::new();
+    for (number, group) in groups.iter().enumerate() {
+        let demands =
+            group.demands.iter().map(|demand| (*demand, problem.demands[*demand].replicas));
+        // Taken from the end.
+        let mut waiting: Hand = demands.rev().collect();
+        for ((place, _), &count) in columns[number].iter().zip(&packed.seats[number]) {
+            let mut hand: Hand = take(&mut waiting, count);
+            hand.reverse();
+            hands.insert((number, *place), hand);
+        }
+    }
+    hands
+}
+
+/// Takes so many replicas from the end of a hand.
+fn take(hand: &mut Hand, count: u32) -> Hand {
+    let mut taken = Vec::new();
+    let mut count = count;
+    while count > 0 {
+        let Some((demand, replicas)) = hand.pop() else { break };
+        let some = replicas.min(count);
+        taken.push((demand, some));
+        count -= some;
+        if replicas > some {
+            hand.push((demand, replicas - some));
+        }
+    }
+    taken
+}
+
+/// Each demand's replicas on a candidate and its share of what the nodes cost. The last one's share is
+/// what the others leave, so that nothing is lost.
+fn shares<'a>(
+    problem: &'a Problem,
+    candidate: &Candidate,
+    by_demand: &BTreeMap<usize, u32>,
+    price_month: f64,
+) -> Vec<(&'a Demand, u32, f64)> {
+    let capacity = candidate.usable.array();
+    let weight = |demand: &Demand, replicas: u32| {
+        let parts = demand.size.array().into_iter().zip(capacity);
+        let parts = parts.filter(|(_, capacity)| *capacity > 0);
+        let dominant = parts.map(|(size, capacity)| size as f64 / capacity as f64);
+        dominant.fold(0.0, f64::max) * f64::from(replicas)
+    };
+    let demands = by_demand.iter().map(|(demand, replicas)| (&problem.demands[*demand], *replicas));
+    let demands: Vec<(&Demand, u32)> = demands.collect();
+    let total: f64 = demands.iter().map(|(demand, replicas)| weight(demand, *replicas)).sum();
+    let mut left = price_month;
+    let last = demands.len().saturating_sub(1);
+    let mut out = Vec::new();
+    for (number, (demand, replicas)) in demands.into_iter().enumerate() {
+        let share = match number {
+            number if number == last => left,
+            _ => price_month * weight(demand, replicas) / total,
+        };
+        left -= share;
+        out.push((demand, replicas, share));
+    }
+    out
+}

@@ -1,0 +1,306 @@
+//! Small random problems, each solved by trying everything.
+
+use std::collections::BTreeMap;
+
+use fleetform_contract::{Capacity, Quota, RateCard, Reservation};
+
+use super::support::*;
+use crate::config::{SpotRules, Spread, SpreadOver};
+use crate::placement::formulation::Formulation;
+use crate::placement::{check, reduce, solve_among};
+use crate::problem::{Problem, Rule};
+
+/// The least cost by exhaustion: every distribution of every demand's replicas over its candidates, and
+/// for each the fewest nodes; nothing of the model in it. `None` where no distribution keeps the limits.
+fn cheapest(problem: &Problem) -> Option<f64> {
+    let mut best = None;
+    let mut seats = vec![vec![0u32; problem.candidates.len()]; problem.demands.len()];
+    distribute(problem, 0, &mut seats, &mut best);
+    best
+}
+
+fn distribute(problem: &Problem, demand: usize, seats: &mut Vec<Vec<u32>>, best: &mut Option<f64>) {
+    if demand == problem.demands.len() {
+        if let Some(cost) = cost(problem, seats)
+            && best.is_none_or(|best| cost < best)
+        {
+            *best = Some(cost);
+        }
+        return;
+    }
+    hand_out(problem, demand, 0, problem.demands[demand].replicas, seats, best);
+}
+
+fn hand_out(
+    problem: &Problem,
+    demand: usize,
+    choice: usize,
+    left: u32,
+    seats: &mut Vec<Vec<u32>>,
+    best: &mut Option<f64>,
+) {
+    let choices = problem.demands[demand].candidates.clone();
+    let last = choice + 1 == choices.len();
+    for count in if last { left..=left } else { 0..=left } {
+        seats[demand][choices[choice]] = count;
+        if last {
+            distribute(problem, demand + 1, seats, best);
+        } else {
+            hand_out(problem, demand, choice + 1, left - count, seats, best);
+        }
+    }
+    seats[demand][choices[choice]] = 0;
+}
+
+fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
+    let mut nodes = Vec::new();
+    for (index, candidate) in problem.candidates.iter().enumerate() {
+        let mut items = Vec::new();
+        for (demand, seats) in problem.demands.iter().zip(seats) {
+            items.extend((0..seats[index]).map(|_| demand.size.array()));
+        }
+        nodes.push(fewest_nodes(&items, candidate.usable.array()));
+    }
+    for limit in &problem.limits {
+        let spread = |demand: usize, over: SpreadOver| {
+            let mut by: BTreeMap<String, u32> = BTreeMap::new();
+            for (index, candidate) in problem.candidates.iter().enumerate() {
+                let key = match over {
+                    SpreadOver::Cloud => candidate.offering.cloud.clone(),
+                    _ => candidate.offering.site(),
+                };
+                if seats[demand][index] > 0 {
+                    *by.entry(key).or_insert(0) += seats[demand][index];
+                }
+            }
+            by
+        };
+        let all = || problem.candidates.iter().enumerate();
+        let kept = match &limit.rule {
+            Rule::Quota { cloud, region, gpu_type, max_gpus } => {
+                let counted = all().filter(|(_, c)| {
+                    c.offering.cloud == *cloud
+                        && region.as_ref().is_none_or(|r| *r == c.offering.region)
+                        && gpu_type.as_ref().is_none_or(|t| Some(t) == c.offering.gpu_type.as_ref())
+                });
+                counted.map(|(i, c)| nodes[i] * c.offering.gpus).sum::<u32>() <= *max_gpus
+            }
+            Rule::CapacityGpus { cloud, max } => {
+                let there = all().filter(|(_, c)| c.offering.cloud == *cloud);
+                let gpus: u32 = there
+                    .map(|(i, _)| {
+                        let used = problem.demands.iter().zip(seats);
+                        used.map(|(d, seats)| d.needs.gpus * seats[i]).sum::<u32>()
+                    })
+                    .sum();
+                f64::from(gpus) <= *max
+            }
+            Rule::CapacityNodes { cloud, max } => {
+                let there = all().filter(|(_, c)| c.offering.cloud == *cloud);
+                there.map(|(i, _)| nodes[i]).sum::<u32>() <= *max
+            }
+            Rule::Nodes { candidate, max } => nodes[*candidate] <= *max,
+            Rule::Spot { demand, max_replicas, .. } => {
+                let spot = all().filter(|(_, c)| c.offering.market == SPOT);
+                spot.map(|(i, _)| seats[*demand][i]).sum::<u32>() <= *max_replicas
+            }
+            Rule::SpreadMin { demand, over, min } => spread(*demand, *over).len() >= *min as usize,
+            Rule::SpreadShare { demand, over, max_replicas, .. } => {
+                spread(*demand, *over).values().all(|count| count <= max_replicas)
+            }
+            Rule::Together { demand } => spread(*demand, SpreadOver::Region).len() <= 1,
+            Rule::CapacityCpus { .. } | Rule::Budget { .. } => unreachable!("not generated"),
+        };
+        if !kept {
+            return None;
+        }
+    }
+    let mut cost = 0.0;
+    let mut sites = BTreeMap::new();
+    for (index, candidate) in problem.candidates.iter().enumerate() {
+        let offering = &candidate.offering;
+        if nodes[index] > 0 {
+            sites.insert(&candidate.site, problem.sites[&candidate.site].price_month);
+        }
+        if !candidate.reserved {
+            cost += f64::from(nodes[index]) * candidate.price_hour * 730.0;
+        }
+        if let Some(card) = problem.rate_cards.get(&offering.cloud) {
+            for (demand, seats) in problem.demands.iter().zip(seats) {
+                cost += f64::from(seats[index] * demand.needs.gpus) * card.gpu_month;
+            }
+        }
+    }
+    Some(cost + sites.values().sum::<f64>())
+}
+
+/// The least number of equal bins, by trying every bin for every item.
+fn fewest_nodes(items: &[[u64; 4]], capacity: [u64; 4]) -> u32 {
+    fn place(items: &[[u64; 4]], bins: &mut Vec<[u64; 4]>, capacity: [u64; 4], best: &mut u32) {
+        if bins.len() as u32 >= *best {
+            return;
+        }
+        let Some((item, rest)) = items.split_first() else {
+            *best = bins.len() as u32;
+            return;
+        };
+        for index in 0..bins.len() {
+            let before = bins[index];
+            if before == capacity && index > 0 && bins[index - 1] == capacity {
+                continue;
+            }
+            if item.iter().zip(before).all(|(item, free)| *item <= free) {
+                for (free, item) in bins[index].iter_mut().zip(item) {
+                    *free -= item;
+                }
+                place(rest, bins, capacity, best);
+                bins[index] = before;
+            }
+        }
+        let mut fresh = capacity;
+        for (free, item) in fresh.iter_mut().zip(item) {
+            *free -= item;
+        }
+        bins.push(fresh);
+        place(rest, bins, capacity, best);
+        bins.pop();
+    }
+    let mut best = items.len() as u32 + 1;
+    place(items, &mut Vec::new(), capacity, &mut best);
+    best.min(items.len() as u32)
+}
+
+fn random(seed: u64) -> World {
+    let mut dice = Dice(seed);
+    let mut clouds = vec![cloud("aws"), cloud("gcp")];
+    let mut offerings = Vec::new();
+    for (cloud, region) in [("aws", "r1"), ("aws", "r2"), ("gcp", "r1")] {
+        for _ in 0..1 + dice.roll(2) {
+            let gpus = dice.pick(&[1, 2, 4, 8]);
+            let gpu_type = dice.pick(&["L4", "A100"]);
+            let market = dice.pick(&["on_demand", "on_demand", "spot"]);
+            let price = (1 + dice.roll(9)) as f64 / 10.0 * f64::from(gpus);
+            let id = format!("{cloud}/{region}/{gpu_type}x{gpus}/{market}");
+            let mut offering = gpu(&id, gpu_type, gpus, 24.0, price);
+            offering.cpus = f64::from(gpus) * dice.pick(&[4.0, 8.0]) + 1.0;
+            if dice.chance(20) {
+                offering.max_nodes = Some(1 + dice.roll(3) as u32);
+            }
+            offerings.push(offering);
+        }
+    }
+    offerings.sort_by_key(|offering| offering.id());
+    offerings.dedup_by_key(|offering| offering.id());
+    for cloud in &mut clouds {
+        if dice.chance(30) {
+            let region = dice.pick(&[None, Some("r1".to_owned())]);
+            let gpu_type = dice.pick(&[None, Some("L4".to_owned())]);
+            let max_gpus = dice.roll(10) as u32;
+            cloud.quotas.push(Quota { region, gpu_type, max_gpus });
+        }
+        if dice.chance(20) {
+            let nodes = Some(1 + dice.roll(3) as u32);
+            cloud.capacity = Capacity { gpus: Some(dice.roll(10) as f64), nodes, cpus: None };
+        }
+        if dice.chance(25) {
+            let gpu_month = 100.0 * (1 + dice.roll(5)) as f64;
+            cloud.rate_card = Some(RateCard { gpu_month, ..RateCard::default() });
+        }
+        if dice.chance(20) {
+            let offered: Vec<_> = offerings.iter().filter(|o| o.cloud == cloud.name).collect();
+            let of = dice.pick(&offered);
+            cloud.reservations.push(Reservation {
+                region: of.region.clone(),
+                instance_type: of.instance_type.clone(),
+                nodes: 1 + dice.roll(2) as u32,
+                id: None,
+            });
+        }
+    }
+    let mut services = Vec::new();
+    for name in ["a", "b", "c"].into_iter().take(2 + dice.roll(2) as usize) {
+        let mut service = service(name, 1 + dice.roll(3) as u32, dice.pick(&[1, 1, 2, 3, 5]));
+        service.needs.cpus = dice.pick(&[0.0, 2.0, 7.0]);
+        if dice.chance(50) {
+            service.placement.markets.push(SPOT);
+            if dice.chance(50) {
+                let max_share = dice.pick(&[None, Some(0.5)]);
+                let base_on_demand = dice.roll(2) as u32;
+                service.placement.spot = Some(SpotRules { max_share, base_on_demand });
+            }
+        }
+        if dice.chance(20) {
+            let over = dice.pick(&[SpreadOver::Cloud, SpreadOver::Region]);
+            let min = dice.pick(&[None, Some(2)]);
+            let max_share = dice.pick(&[None, Some(0.6)]);
+            service.placement.spread.push(Spread { over, min, max_share });
+        }
+        service.placement.split = dice.chance(80);
+        services.push(service);
+    }
+    let mut world = world(clouds, services, offerings);
+    for cloud in ["aws", "gcp"] {
+        let price = dice.pick(&[0.0, 0.1, 0.5]);
+        world.control_plane_price_hour.insert(cloud.to_owned(), price);
+    }
+    world
+}
+
+#[test]
+fn random_problems_cost_what_trying_everything_finds() {
+    let (mut placed, mut clashes, mut cuts) = (0, 0, 0);
+    for seed in 0..400 {
+        let world = random(seed);
+        let Ok(problem) = world.pose() else { continue };
+        let size: f64 = problem
+            .demands
+            .iter()
+            .map(|demand| (demand.candidates.len() as f64).powi(demand.replicas as i32))
+            .product();
+        if size > 3e5 {
+            continue;
+        }
+        let groups = reduce::groups(&problem);
+        let plain: Vec<usize> = (0..problem.candidates.len()).collect();
+        let kept = reduce::undominated(&problem, &groups);
+        for kept in [&kept, &plain] {
+            match (cheapest(&problem), solve_among(&problem, &groups, kept)) {
+                (Some(least), Ok(placement)) => {
+                    placed += 1;
+                    cuts += placement.proof.packing_cuts;
+                    let total = placement.cost.total_month;
+                    assert!((least - total).abs() < 1e-6, "seed {seed}: {total}, least is {least}");
+                    let proof = &placement.proof;
+                    assert!(proof.bound_month <= least + 1e-6, "seed {seed}: {proof:?}");
+                    assert!(proof.gap < 1e-6, "seed {seed}: {proof:?}");
+                    check(&problem, &placement).unwrap_or_else(|e| panic!("seed {seed}: {e:?}"));
+                }
+                (None, Err(errors)) => {
+                    clashes += 1;
+                    let summary = &errors[0].summary;
+                    assert_eq!(summary, "No placement satisfies every limit", "seed {seed}");
+                    assert!(!errors[0].detail.contains("work limit"), "seed {seed}: {errors:?}");
+                }
+                (least, found) => panic!("seed {seed}: least is {least:?}, found {found:?}"),
+            }
+        }
+    }
+    assert!(placed > 200 && clashes > 40 && cuts > 5, "{placed} {clashes} {cuts}");
+}
+
+#[test]
+fn the_reduced_model_is_smaller() {
+    let problem = lepton().problem();
+    let groups = reduce::groups(&problem);
+    assert_eq!(groups.len(), 1, "ten equal services are one group");
+    let kept = reduce::undominated(&problem, &groups);
+    let ids: Vec<&str> = kept.iter().map(|index| problem.candidates[*index].id.as_str()).collect();
+    // One GPU at a time: what costs more for no more is gone, in the region and across regions.
+    assert!(!ids.contains(&"aws/us-east-1/g5.xlarge/on_demand"), "{ids:?}");
+    assert!(!ids.contains(&"aws/us-west-2/g6.xlarge/on_demand"), "{ids:?}");
+    assert!(!ids.contains(&"azure/westus/NC4as_T4_v3/on_demand"), "{ids:?}");
+    let reduced = Formulation::new(&problem, &groups, &kept).model.columns.len();
+    let all: Vec<usize> = (0..problem.candidates.len()).collect();
+    let plain = Formulation::new(&problem, &groups, &all).model.columns.len();
+    assert!(reduced < plain, "{reduced} < {plain}");
+}

@@ -1,0 +1,438 @@
+//! Which offerings fit a workload, and the words for when none does.
+//!
+//! The offerings are narrowed one rule at a time, in a fixed order. The first rule that leaves nothing
+//! is the one the user hears about: with what there is instead, and the change nearest at hand.
+
+use std::collections::BTreeSet;
+
+use fleetform_contract::{Cloud, Market, Offering, Reservation};
+
+use super::{Candidate, Size};
+use crate::config::{Stack, Workload, matches_pattern};
+use crate::diagnostic::Diagnostic;
+
+/// The rules, in the order in which they narrow.
+const STEPS: [Step; 10] = [
+    Step::Cloud,
+    Step::Region,
+    Step::Market,
+    Step::Kind,
+    Step::GpuType,
+    Step::Architecture,
+    Step::Gpus,
+    Step::GpuMemory,
+    Step::Cpus,
+    Step::Memory,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Cloud,
+    Region,
+    Market,
+    /// With GPUs, or without for replicas that need none.
+    Kind,
+    GpuType,
+    Architecture,
+    Gpus,
+    GpuMemory,
+    Cpus,
+    Memory,
+}
+
+/// Indices of the candidates that can hold one replica and are allowed to, ascending.
+pub(super) fn candidates(
+    stack: &Stack,
+    workload: &Workload,
+    all: &[Candidate],
+) -> Result<Vec<usize>, Vec<Diagnostic>> {
+    let unknown = unknown_patterns(stack, workload, all);
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    let mut left: Vec<usize> = (0..all.len()).collect();
+    for step in STEPS {
+        let next: Vec<usize> =
+            left.iter().copied().filter(|index| passes(step, workload, &all[*index])).collect();
+        if next.is_empty() {
+            let before: Vec<&Candidate> = left.iter().map(|index| &all[*index]).collect();
+            return Err(vec![no_offering(stack, workload, step, &before, all)]);
+        }
+        left = next;
+    }
+    Ok(left)
+}
+
+fn passes(step: Step, workload: &Workload, candidate: &Candidate) -> bool {
+    let (needs, rules, offering) = (&workload.needs, &workload.placement, &candidate.offering);
+    let size = Size::of_replica(needs);
+    match step {
+        Step::Cloud => rules.clouds.is_empty() || rules.clouds.contains(&offering.cloud),
+        Step::Region => {
+            rules.regions.is_empty()
+                || rules.regions.iter().any(|p| matches_pattern(p, &offering.region))
+        }
+        // What is reserved is paid for: whoever may run on demand may run there.
+        Step::Market => {
+            rules.markets.contains(&offering.market)
+                || candidate.reserved && rules.markets.contains(&Market::OnDemand)
+        }
+        Step::Kind => (needs.gpus > 0) == (offering.gpus > 0),
+        Step::GpuType => {
+            needs.gpus == 0
+                || needs.gpu_types.is_empty()
+                || offering.gpu_type.as_ref().is_some_and(|of| needs.gpu_types.contains(of))
+        }
+        // Images are built for x86_64 unless somebody says otherwise; who names a GPU that only arm64
+        // machines carry, says so.
+        Step::Architecture => {
+            offering.architecture != "arm64"
+                || offering.gpu_type.as_ref().is_some_and(|of| needs.gpu_types.contains(of))
+        }
+        Step::Gpus => size.gpus <= candidate.usable.gpus,
+        Step::GpuMemory => {
+            needs.gpus == 0 || needs.gpu_memory_gib <= offering.gpu_memory_gib + 1e-9
+        }
+        Step::Cpus => size.cpu_millis <= candidate.usable.cpu_millis,
+        Step::Memory => size.memory_mib <= candidate.usable.memory_mib,
+    }
+}
+
+fn no_offering(
+    stack: &Stack,
+    workload: &Workload,
+    step: Step,
+    before: &[&Candidate],
+    all: &[Candidate],
+) -> Diagnostic {
+    let needs = &workload.needs;
+    let reference = &workload.reference;
+    let may = match confinement(workload, before) {
+        Some(confinement) => format!("`{reference}` {confinement} and "),
+        None => String::new(),
+    };
+    let largest = |of: fn(&Candidate) -> f64| before.iter().map(|c| of(c)).fold(0.0, f64::max);
+    let (attribute, detail, at_most) = match step {
+        Step::Cloud => {
+            let names = list(workload.placement.clouds.iter().map(|name| format!("`{name}`")));
+            let detail = if names.is_empty() {
+                format!("No cloud of the stack offers anything that `{reference}` could run on.")
+            } else {
+                format!("`{reference}` may run on {names} only, and nothing is offered there.")
+            };
+            ("placement.clouds", detail, None)
+        }
+        Step::Region => {
+            let regions = list(workload.placement.regions.iter().cloned());
+            let clouds = list(distinct(before, |c| c.offering.cloud.clone()));
+            let detail = format!(
+                "`{reference}` is limited to {regions}, and nothing is offered there by {clouds}."
+            );
+            ("placement.regions", detail, None)
+        }
+        Step::Market => {
+            let markets = list(workload.placement.markets.iter().map(|m| format!("`{m}`")));
+            let detail =
+                format!("Because {may}nothing is sold there on {markets}, no node can be rented.");
+            ("placement.markets", detail, None)
+        }
+        Step::Kind if needs.gpus > 0 => {
+            let detail = format!("Because {may}no offering there has a GPU, no node can hold it.");
+            ("resources.gpus", detail, None)
+        }
+        Step::Kind => {
+            let detail = format!(
+                "Because {may}every offering there has GPUs, there is no node for a replica that \
+                 needs none."
+            );
+            ("resources", detail, None)
+        }
+        Step::GpuType => {
+            let types = list(needs.gpu_types.iter().map(|name| format!("`{name}`")));
+            let there = distinct(before, |c| c.offering.gpu_type.clone().unwrap_or_default());
+            let detail = format!(
+                "Because {may}no offering there has a GPU of type {types}, no node can hold one \
+                 replica. There are: {}.",
+                list(there)
+            );
+            ("resources.gpu_types", detail, None)
+        }
+        Step::Architecture => {
+            let detail = format!(
+                "Because {may}every offering there is an arm64 machine, which runs only images \
+                 built for it, none was chosen."
+            );
+            ("resources", detail, None)
+        }
+        Step::Gpus => {
+            let most = largest(|c| f64::from(c.offering.gpus));
+            let detail = format!(
+                "One replica needs {}. Because {may}the largest offering there has {}, no node \
+                 can hold one replica.",
+                count(needs.gpus.into(), "GPU"),
+                count(most, "GPU")
+            );
+            ("resources.gpus", detail, Some(format!("ask for at most {}", count(most, "GPU"))))
+        }
+        Step::GpuMemory => {
+            let most = number(largest(|c| c.offering.gpu_memory_gib));
+            let asked = number(needs.gpu_memory_gib);
+            let detail = format!(
+                "One replica needs GPUs with {asked} GiB. Because {may}the largest such GPU there \
+                 has {most} GiB, no node can hold one replica."
+            );
+            ("resources.gpu_memory", detail, Some(format!("ask for at most {most}GiB")))
+        }
+        Step::Cpus => {
+            let most = number(largest(|c| c.usable.cpu_millis as f64 / 1000.0));
+            let detail = format!(
+                "One replica needs {}. Because {may}the largest such node there leaves {most} \
+                 CPUs to replicas (the system keeps the rest), no node can hold one replica.",
+                count(needs.cpus, "CPU")
+            );
+            ("resources.cpus", detail, Some(format!("ask for at most {most} CPUs")))
+        }
+        Step::Memory => {
+            let most = largest(|c| c.usable.memory_mib as f64 / 1024.0);
+            let most = number((most * 100.0).floor() / 100.0);
+            let detail = format!(
+                "One replica needs {} GiB of memory. Because {may}the largest such node there \
+                 leaves {most} GiB to replicas (the system keeps the rest), no node can hold one \
+                 replica.",
+                number(needs.memory_gib)
+            );
+            ("resources.memory", detail, Some(format!("ask for at most {most}GiB")))
+        }
+    };
+    let near = nearest(workload, step, all);
+    let known = known_gpu_types(all);
+    let meant = match step {
+        Step::GpuType => needs.gpu_types.iter().find_map(|name| {
+            let unknown = !known.contains(name.as_str());
+            unknown.then(|| similar(name, known.iter().copied())).flatten()
+        }),
+        _ => None,
+    };
+    let hint = match (meant, near, at_most) {
+        (Some(meant), _, _) => Some(format!("did you mean `{meant}`?")),
+        (None, Some(near), Some(at_most)) => Some(format!("{near}, or {at_most}")),
+        (None, near, at_most) => near.or(at_most),
+    };
+    let mut error = Diagnostic::error("No offering fits", detail)
+        .at(stack.span(&format!("{}.{attribute}", workload.path)))
+        .about(reference);
+    error.hint = hint;
+    error
+}
+
+/// "is limited to aws/eu-west-1": where the workload may run, if that is less than everywhere.
+fn confinement(workload: &Workload, left: &[&Candidate]) -> Option<String> {
+    let rules = &workload.placement;
+    if rules.clouds.is_empty() && rules.regions.is_empty() {
+        let sites = distinct(left, |c| c.site.clone());
+        return (sites.len() == 1).then(|| format!("can run in {} only", list(sites)));
+    }
+    let sites = distinct(left, |c| c.site.clone());
+    Some(match sites.len() {
+        0..=3 => format!("is limited to {}", list(sites)),
+        many => format!("is limited to {many} regions"),
+    })
+}
+
+/// The one rule whose removal would help, in words: another region, market or cloud.
+fn nearest(workload: &Workload, failed: Step, all: &[Candidate]) -> Option<String> {
+    let without = |gone: &[Step]| {
+        let steps = STEPS.into_iter().filter(|step| !gone.contains(step));
+        let steps: Vec<Step> = steps.collect();
+        let fits = |c: &&Candidate| steps.iter().all(|step| passes(*step, workload, c));
+        all.iter().filter(fits).min_by(|a, b| {
+            let price = a.offering.price_hour.total_cmp(&b.offering.price_hour);
+            price.then_with(|| a.id.cmp(&b.id))
+        })
+    };
+    let rules = &workload.placement;
+    if !rules.regions.is_empty()
+        && let Some(found) = without(&[Step::Region])
+    {
+        return Some(format!("allow another region: {} has one that fits", found.site));
+    }
+    if let Some(found) = without(&[Step::Market]) {
+        return Some(format!("allow the market `{}`", found.offering.market));
+    }
+    if !rules.clouds.is_empty()
+        && let Some(found) = without(&[Step::Cloud])
+    {
+        return Some(format!("allow `cloud.{}`", found.offering.cloud));
+    }
+    if let Some(found) = without(&[Step::Cloud, Step::Region]) {
+        return Some(format!("allow another place: {} has one that fits", found.site));
+    }
+    let found = without(&[failed])?;
+    match failed {
+        Step::GpuType => {
+            let gpu_type = found.offering.gpu_type.as_deref().unwrap_or_default();
+            Some(format!("allow the GPU type `{gpu_type}`"))
+        }
+        Step::Architecture => {
+            let gpu_type = found.offering.gpu_type.as_deref()?;
+            Some(format!("if the image is built for arm64, name `{gpu_type}` in `gpu_types`"))
+        }
+        _ => None,
+    }
+}
+
+/// Patterns of `regions` that no region of the clouds in question fits.
+fn unknown_patterns(stack: &Stack, workload: &Workload, all: &[Candidate]) -> Vec<Diagnostic> {
+    let offered = all.iter().filter(|c| passes(Step::Cloud, workload, c));
+    let regions: BTreeSet<&str> = offered.map(|c| c.offering.region.as_str()).collect();
+    if regions.is_empty() {
+        return Vec::new();
+    }
+    let patterns = workload.placement.regions.iter();
+    let unknown = patterns.filter(|p| !regions.iter().any(|region| matches_pattern(p, region)));
+    unknown
+        .map(|pattern| {
+            let detail = format!(
+                "`{}` asks for the region `{pattern}`, and the clouds it may use have none of \
+                 that name. They have: {}.",
+                workload.reference,
+                list(regions.iter().map(|region| (*region).to_owned()))
+            );
+            let mut error = Diagnostic::error("Unknown region", detail)
+                .at(stack.span(&format!("{}.placement.regions", workload.path)))
+                .about(&workload.reference);
+            error.hint = similar(pattern, regions.iter().copied())
+                .map(|region| format!("did you mean `{region}`?"));
+            error
+        })
+        .collect()
+}
+
+/// Regions of a cloud's block where nothing is offered.
+pub(super) fn unknown_regions(
+    stack: &Stack,
+    cloud: &Cloud,
+    offered: &[Offering],
+) -> Vec<Diagnostic> {
+    let known: BTreeSet<&str> = offered.iter().map(|o| o.region.as_str()).collect();
+    let unknown = cloud.regions.iter().filter(|region| !known.contains(region.as_str()));
+    unknown
+        .map(|region| {
+            let reference = format!("cloud.{}", cloud.name);
+            let detail =
+                format!("The catalog of `{reference}` has nothing in a region `{region}`.");
+            let mut error = Diagnostic::error("Unknown region", detail)
+                .at(stack.span(&format!("{reference}.regions")))
+                .about(&reference);
+            error.hint = similar(region, known.iter().copied())
+                .map(|region| format!("did you mean `{region}`?"));
+            error
+        })
+        .collect()
+}
+
+pub(super) fn unknown_reservation(
+    stack: &Stack,
+    path: &str,
+    reservation: &Reservation,
+    offered: &[Offering],
+) -> Diagnostic {
+    let Reservation { region, instance_type, .. } = reservation;
+    let there = offered.iter().filter(|offering| offering.region == *region);
+    let names: BTreeSet<&str> = there.map(|offering| offering.instance_type.as_str()).collect();
+    let detail =
+        format!("A reservation names `{instance_type}`, which is not offered in {region}.");
+    let mut error = Diagnostic::error("Unknown instance type", detail)
+        .at(stack.span(&format!("{path}.instance_type")));
+    error.hint = similar(instance_type, names).map(|name| format!("did you mean `{name}`?"));
+    error
+}
+
+/// GPU types that no offering has, where another of the list does fit.
+pub(super) fn doubtful_gpu_types(
+    stack: &Stack,
+    workload: &Workload,
+    all: &[Candidate],
+) -> Vec<Diagnostic> {
+    let known = known_gpu_types(all);
+    let names = &workload.needs.gpu_types;
+    if !names.iter().any(|name| known.contains(name.as_str())) {
+        return Vec::new();
+    }
+    let doubtful = names.iter().filter(|name| !known.contains(name.as_str()));
+    doubtful
+        .map(|name| {
+            let detail = format!(
+                "No cloud of the stack offers a GPU of type `{name}`; `{}` will run on others.",
+                workload.reference
+            );
+            let mut warning = Diagnostic::warning("GPU type is not offered", detail)
+                .at(stack.span(&format!("{}.resources.gpu_types", workload.path)))
+                .about(&workload.reference);
+            warning.hint = similar(name, known.iter().copied())
+                .map(|known| format!("did you mean `{known}`?"));
+            warning
+        })
+        .collect()
+}
+
+fn known_gpu_types(all: &[Candidate]) -> BTreeSet<&str> {
+    all.iter().filter_map(|c| c.offering.gpu_type.as_deref()).collect()
+}
+
+/// The nearest of the known names, if one is near.
+fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = name.to_lowercase();
+    let scored = known.into_iter().map(|candidate| {
+        let same = candidate.to_lowercase();
+        let score = strsim::jaro_winkler(&folded, &same);
+        // A name that continues what was written is near however long it is: A100 → A100-80GB.
+        (if same.starts_with(&folded) { score.max(0.9) } else { score }, candidate)
+    });
+    let near = scored.filter(|(score, _)| *score >= 0.8);
+    near.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
+}
+
+fn distinct(candidates: &[&Candidate], of: fn(&Candidate) -> String) -> BTreeSet<String> {
+    candidates.iter().map(|candidate| of(candidate)).collect()
+}
+
+/// `a, b and c`; of a long list its start.
+fn list(names: impl IntoIterator<Item = String>) -> String {
+    const SHOWN: usize = 12;
+    let mut names: Vec<String> = names.into_iter().collect();
+    if names.len() > SHOWN {
+        let more = names.len() - SHOWN;
+        names.truncate(SHOWN);
+        names.push(format!("{more} more"));
+    }
+    match names.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+fn count(amount: f64, noun: &str) -> String {
+    let plural = if amount == 1.0 { "" } else { "s" };
+    format!("{} {noun}{plural}", number(amount))
+}
+
+/// Without digits that say nothing.
+fn number(amount: f64) -> String {
+    let rounded = (amount * 1000.0).round() / 1000.0;
+    format!("{rounded}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_found() {
+        let known = ["A100", "A100-80GB", "H100", "L4", "T4"];
+        for (name, near) in [("l4", Some("L4")), ("H10O", Some("H100")), ("TPU-v5", None)] {
+            assert_eq!(similar(name, known), near, "{name}");
+        }
+    }
+}

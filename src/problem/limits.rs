@@ -1,0 +1,221 @@
+//! The limits of a stack that are weighed against each other, each with the line it came from.
+
+use std::collections::BTreeMap;
+
+use fleetform_contract::{Market, Quota};
+
+use super::{Candidate, Demand, place};
+use crate::config::{SpreadOver, Stack};
+use crate::diagnostic::Span;
+
+/// A limit that a placement must keep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    pub rule: Rule,
+    pub origin: Origin,
+}
+
+/// Where in the stack something was said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Origin {
+    /// `cloud.aws.quota.0`.
+    pub path: String,
+    pub span: Option<Span>,
+    /// For people: `main.hcl:14`.
+    pub place: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// GPUs of the cloud's nodes, of a type and in a region or of any.
+    Quota {
+        cloud: String,
+        region: Option<String>,
+        gpu_type: Option<String>,
+        max_gpus: u32,
+    },
+    /// GPUs that the cloud's replicas ask for.
+    CapacityGpus {
+        cloud: String,
+        max: f64,
+    },
+    /// CPUs that the cloud's replicas ask for.
+    CapacityCpus {
+        cloud: String,
+        max: f64,
+    },
+    CapacityNodes {
+        cloud: String,
+        max: u32,
+    },
+    /// Nodes of one candidate (by index): what exists, or what is reserved.
+    Nodes {
+        candidate: usize,
+        max: u32,
+    },
+    /// Replicas of one demand (by index) on spot nodes.
+    Spot {
+        demand: usize,
+        max_replicas: u32,
+        said: SpotSaid,
+    },
+    /// Clouds or regions with a replica of the demand.
+    SpreadMin {
+        demand: usize,
+        over: SpreadOver,
+        min: u32,
+    },
+    /// Replicas of the demand in any one cloud or region.
+    SpreadShare {
+        demand: usize,
+        over: SpreadOver,
+        max_replicas: u32,
+        max_share: f64,
+    },
+    /// All replicas of the demand at one site.
+    Together {
+        demand: usize,
+    },
+    /// Dollars a month for everything.
+    Budget {
+        max_month: f64,
+    },
+}
+
+/// How the user put a limit on spot replicas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SpotSaid {
+    MaxShare(f64),
+    BaseOnDemand(u32),
+}
+
+impl Origin {
+    pub fn of(stack: &Stack, path: &str) -> Origin {
+        let span = stack.span(path);
+        let place = span.as_ref().and_then(|span| place(stack, span));
+        Origin { path: path.to_owned(), span, place }
+    }
+}
+
+impl Rule {
+    /// Whether the limit counts GPUs of this candidate's nodes.
+    pub fn counts_gpus_of(&self, candidate: &Candidate) -> bool {
+        match self {
+            Rule::Quota { cloud, region, gpu_type, .. } => {
+                let offering = &candidate.offering;
+                offering.gpus > 0
+                    && offering.cloud == *cloud
+                    && region.as_ref().is_none_or(|region| offering.region == *region)
+                    && gpu_type.as_ref().is_none_or(|of| offering.gpu_type.as_ref() == Some(of))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Every limit of the stack that can bind, in an order that depends on what they say only.
+pub(super) fn of(
+    stack: &Stack,
+    quotas: &BTreeMap<String, Vec<Quota>>,
+    demands: &[Demand],
+    candidates: &[Candidate],
+) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    let mut add = |path: &str, rule| limits.push(Limit { rule, origin: Origin::of(stack, path) });
+    for (name, cloud) in &stack.clouds {
+        let path = format!("cloud.{name}");
+        let reported = quotas.get(name).into_iter().flatten();
+        let reported = reported.filter(|quota| !cloud.quotas.contains(quota));
+        let declared = cloud.quotas.iter().enumerate();
+        let declared = declared.map(|(index, quota)| (format!("{path}.quota.{index}"), quota));
+        for (path, quota) in declared.chain(reported.map(|quota| (path.clone(), quota))) {
+            let Quota { region, gpu_type, max_gpus } = quota.clone();
+            add(&path, Rule::Quota { cloud: name.clone(), region, gpu_type, max_gpus });
+        }
+        if let Some(max) = cloud.capacity.gpus {
+            let path = format!("{path}.capacity.gpus");
+            add(&path, Rule::CapacityGpus { cloud: name.clone(), max });
+        }
+        if let Some(max) = cloud.capacity.cpus {
+            let path = format!("{path}.capacity.cpus");
+            add(&path, Rule::CapacityCpus { cloud: name.clone(), max });
+        }
+        if let Some(max) = cloud.capacity.nodes {
+            let path = format!("{path}.capacity.nodes");
+            add(&path, Rule::CapacityNodes { cloud: name.clone(), max });
+        }
+    }
+    for (index, candidate) in candidates.iter().enumerate() {
+        if let Some(max) = candidate.offering.max_nodes {
+            let path = nodes_path(stack, candidate);
+            add(&path, Rule::Nodes { candidate: index, max });
+        }
+    }
+    let asked = demands.iter().enumerate().filter(|(_, demand)| demand.replicas > 0);
+    for (index, demand) in asked {
+        of_demand(index, demand, &mut add);
+    }
+    if let Some(max_month) = stack.optimize.budget_month {
+        add("optimize.budget", Rule::Budget { max_month });
+    }
+    limits.sort_by_cached_key(|limit| format!("{:?}", limit.rule));
+    limits
+}
+
+fn of_demand(index: usize, demand: &Demand, add: &mut impl FnMut(&str, Rule)) {
+    let path = format!("{}.placement", demand.origin.path);
+    if let Some(spot) = &demand.rules.spot {
+        if let Some(share) = spot.max_share {
+            let max_replicas = share_of(share, demand.replicas);
+            let said = SpotSaid::MaxShare(share);
+            let path = format!("{path}.spot.max_share");
+            add(&path, Rule::Spot { demand: index, max_replicas, said });
+        }
+        if spot.base_on_demand > 0 {
+            let max_replicas = demand.replicas.saturating_sub(spot.base_on_demand);
+            let said = SpotSaid::BaseOnDemand(spot.base_on_demand);
+            let path = format!("{path}.spot.base_on_demand");
+            add(&path, Rule::Spot { demand: index, max_replicas, said });
+        }
+    }
+    for (number, spread) in demand.rules.spread.iter().enumerate() {
+        let path = format!("{path}.spread.{number}");
+        if let Some(min) = spread.min.filter(|min| *min > 1) {
+            let rule = Rule::SpreadMin { demand: index, over: spread.over, min };
+            add(&format!("{path}.min"), rule);
+        }
+        if let Some(max_share) = spread.max_share {
+            let max_replicas = share_of(max_share, demand.replicas);
+            let over = spread.over;
+            let rule = Rule::SpreadShare { demand: index, over, max_replicas, max_share };
+            add(&format!("{path}.max_share"), rule);
+        }
+    }
+    if demand.together {
+        add(&format!("{path}.split"), Rule::Together { demand: index });
+    }
+}
+
+/// The largest whole number of replicas that is at most this share of them.
+fn share_of(share: f64, replicas: u32) -> u32 {
+    // 0.29 × 100 is 28.999999999999996 in binary: decimals are meant, so a hair is forgiven.
+    (share * f64::from(replicas) + 1e-9).max(0.0) as u32
+}
+
+/// Where the number of a candidate's nodes was said.
+fn nodes_path(stack: &Stack, candidate: &Candidate) -> String {
+    let offering = &candidate.offering;
+    let name = &offering.cloud;
+    let cloud = &stack.clouds[name];
+    if candidate.reserved && offering.market == Market::Reserved {
+        let mut reservations = cloud.reservations.iter();
+        let found = reservations.position(|reservation| {
+            reservation.region == offering.region
+                && reservation.instance_type == offering.instance_type
+        });
+        if let Some(index) = found {
+            return format!("cloud.{name}.reservation.{index}");
+        }
+    }
+    format!("cloud.{name}.node.{}", offering.instance_type)
+}

@@ -1,0 +1,312 @@
+//! Stack and offerings → [`Problem`]: what is to be decided, with every number the decision needs and no
+//! decision in it.
+//!
+//! Invariants of a posed problem: demands are ordered by name, candidates by id; every demand has at
+//! least one candidate and every candidate is of use to some demand; every limit knows the line of the
+//! stack it came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard};
+
+use crate::config::{PlacementRules, SpreadOver, Stack, Workload};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::placement::Placement;
+
+mod fit;
+mod limits;
+mod size;
+
+pub use limits::{Limit, Origin, Rule, SpotSaid};
+pub use size::Size;
+
+/// Hours of a month, everywhere.
+pub const HOURS_MONTH: f64 = 730.0;
+/// More replicas than any fleet has: a slip of the hand is told, not computed.
+const MAX_REPLICAS: u64 = 100_000;
+
+/// Demands, offerings, limits and the last placement.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Ordered by workload.
+    pub demands: Vec<Demand>,
+    /// Ordered by id.
+    pub candidates: Vec<Candidate>,
+    /// What one cluster costs, by site (`aws/us-east-1`).
+    pub sites: BTreeMap<String, SitePrice>,
+    /// Negotiated unit rates, by cloud.
+    pub rate_cards: BTreeMap<String, RateCard>,
+    pub limits: Vec<Limit>,
+    /// What runs now, as far as is known.
+    pub last: Option<Placement>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What the replicas of one workload need and where they may run.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// The instance name: `chat`.
+    pub workload: String,
+    /// As the user would write it: `service.chat`.
+    pub reference: String,
+    pub replicas: u32,
+    pub needs: Needs,
+    pub size: Size,
+    pub rules: PlacementRules,
+    /// All replicas at one site.
+    pub together: bool,
+    /// Indices into [`Problem::candidates`], ascending.
+    pub candidates: Vec<usize>,
+    /// Where it was asked for.
+    pub origin: Origin,
+}
+
+/// An offering that some demand may use, with what it gives and costs here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// [`Offering::id`].
+    pub id: String,
+    /// [`Offering::site`].
+    pub site: String,
+    pub offering: Offering,
+    /// What replicas may take of one node.
+    pub usable: Size,
+    /// Dollars for one node after the discount; 0 where a rate card replaces list prices.
+    pub price_hour: f64,
+    /// Its nodes are a reservation's: paid for already.
+    pub reserved: bool,
+}
+
+/// Dollars a month for a site's control plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SitePrice {
+    /// After the discount; 0 where a rate card replaces list prices.
+    pub price_month: f64,
+    pub list_month: f64,
+}
+
+impl Candidate {
+    /// What one more node costs, in dollars a month.
+    pub fn price_month(&self) -> f64 {
+        if self.reserved { 0.0 } else { self.price_hour * HOURS_MONTH }
+    }
+}
+
+impl Problem {
+    /// What a cloud's rate card charges for one replica, in dollars a month; 0 without one.
+    pub fn charge_month(&self, needs: &Needs, cloud: &str) -> f64 {
+        self.rate_cards.get(cloud).map_or(0.0, |card| {
+            card.gpu_month * f64::from(needs.gpus)
+                + card.cpu_month * needs.cpus
+                + card.memory_gib_month * needs.memory_gib
+                + card.storage_tb_month * needs.storage_tb
+                + card.network_mbps_month * needs.network_mbps
+        })
+    }
+}
+
+/// Poses the placement problem of a stack: what its workloads need, what may be rented for them and
+/// which limits hold.
+///
+/// `offerings`, `quotas` and `control_plane_price_hour` (dollars, at list price) are by the cloud's name;
+/// a cloud that is missing offers nothing, has only its declared quotas and charges no control plane.
+/// Their order does not matter.
+///
+/// # Errors
+/// Everything that makes the stack impossible before any choice is made: workloads that no offering
+/// fits, regions and instance types nobody offers, rules that are not supported.
+pub fn pose(
+    stack: &Stack,
+    offerings: &BTreeMap<String, Vec<Offering>>,
+    quotas: &BTreeMap<String, Vec<Quota>>,
+    control_plane_price_hour: &BTreeMap<String, f64>,
+    last: Option<&Placement>,
+) -> Result<Problem, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    let mut all: Vec<Candidate> = Vec::new();
+    for (name, cloud) in &stack.clouds {
+        let offered = offerings.get(name).map_or(&[][..], Vec::as_slice);
+        errors.extend(fit::unknown_regions(stack, cloud, offered));
+        all.extend(candidates(cloud, offered));
+        match reservations(stack, cloud, offered) {
+            Ok(reserved) => all.extend(reserved),
+            Err(unknown) => errors.extend(unknown),
+        }
+    }
+    // A reservation's own offering wins over a catalog's of the same name, then the cheaper one.
+    all.sort_by(|a, b| {
+        (&a.id, !a.reserved).cmp(&(&b.id, !b.reserved)).then(a.price_hour.total_cmp(&b.price_hour))
+    });
+    all.dedup_by(|later, first| later.id == first.id);
+
+    let mut demands = Vec::new();
+    for (name, workload) in &stack.workloads {
+        errors.extend(unsupported(stack, workload));
+        warnings.extend(fit::doubtful_gpu_types(stack, workload, &all));
+        match fit::candidates(stack, workload, &all) {
+            Ok(candidates) => demands.push(demand(stack, name, workload, candidates)),
+            Err(error) => errors.extend(error),
+        }
+    }
+    let replicas: u64 = demands.iter().map(|demand| u64::from(demand.replicas)).sum();
+    if replicas > MAX_REPLICAS {
+        let detail = format!(
+            "The stack asks for {replicas} replicas; at most {MAX_REPLICAS} are placed together."
+        );
+        let largest = demands.iter().max_by_key(|demand| demand.replicas);
+        let span = largest.and_then(|demand| demand.origin.span.clone());
+        errors.push(Diagnostic::error("Too many replicas", detail).at(span));
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+
+    let candidates = keep_useful(all, &mut demands);
+    let sites = site_prices(stack, &candidates, control_plane_price_hour);
+    let rate_cards = stack.clouds.iter();
+    let rate_cards = rate_cards
+        .filter_map(|(name, cloud)| Some((name.clone(), cloud.rate_card.clone()?)))
+        .collect();
+    let limits = limits::of(stack, quotas, &demands, &candidates);
+    Ok(Problem { demands, candidates, sites, rate_cards, limits, last: last.cloned(), warnings })
+}
+
+fn candidates<'a>(
+    cloud: &'a Cloud,
+    offered: &'a [Offering],
+) -> impl Iterator<Item = Candidate> + 'a {
+    // A price that is no number is a hole in a catalog: the offering cannot be compared.
+    let priced = offered.iter().filter(|o| o.price_hour.is_finite() && o.price_hour >= 0.0);
+    priced.map(|offering| candidate(cloud, offering.clone()))
+}
+
+fn candidate(cloud: &Cloud, offering: Offering) -> Candidate {
+    let price_hour = match cloud.rate_card {
+        Some(_) => 0.0,
+        None => offering.price_hour * (1.0 - cloud.discount),
+    };
+    Candidate {
+        id: offering.id(),
+        site: offering.site(),
+        usable: Size::of_node(&offering),
+        price_hour,
+        reserved: false,
+        offering,
+    }
+}
+
+/// One offering of the `reserved` market for each reserved instance type: as many nodes as are
+/// reserved, at no further cost. Beside the on-demand offering of the same type this says just "the
+/// first N nodes are paid for".
+fn reservations(
+    stack: &Stack,
+    cloud: &Cloud,
+    offered: &[Offering],
+) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
+    let mut reserved: BTreeMap<String, Candidate> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for (index, reservation) in cloud.reservations.iter().enumerate() {
+        let found = offered
+            .iter()
+            .filter(|offering| offering.region == reservation.region)
+            .filter(|offering| offering.instance_type == reservation.instance_type)
+            .min_by_key(|offering| offering.market);
+        let Some(offering) = found else {
+            let path = format!("cloud.{}.reservation.{index}", cloud.name);
+            errors.push(fit::unknown_reservation(stack, &path, reservation, offered));
+            continue;
+        };
+        let mut reserved_offering = Offering { market: Market::Reserved, ..offering.clone() };
+        let before = reserved.get(&reserved_offering.id()).and_then(|c| c.offering.max_nodes);
+        reserved_offering.max_nodes = Some(before.unwrap_or(0).saturating_add(reservation.nodes));
+        let candidate = Candidate { reserved: true, ..candidate(cloud, reserved_offering) };
+        reserved.insert(candidate.id.clone(), candidate);
+    }
+    if errors.is_empty() { Ok(reserved.into_values().collect()) } else { Err(errors) }
+}
+
+/// What the language allows and the model does not hold yet is refused, never ignored.
+fn unsupported(stack: &Stack, workload: &Workload) -> Vec<Diagnostic> {
+    let spreads = workload.rules_over(SpreadOver::Zone);
+    spreads
+        .map(|index| {
+            let detail = format!(
+                "`{}` asks to be spread over zones. The placement chooses regions; which zone of \
+                 a region a node comes up in is the cloud's choice.",
+                workload.reference
+            );
+            let path = format!("{}.placement.spread.{index}", workload.path);
+            Diagnostic::error("Spread over zones is not supported yet", detail)
+                .at(stack.span(&path))
+                .hint("spread over `region` or `cloud`")
+                .about(&workload.reference)
+        })
+        .collect()
+}
+
+impl Workload {
+    fn rules_over(&self, over: SpreadOver) -> impl Iterator<Item = usize> {
+        let spreads = self.placement.spread.iter().enumerate();
+        spreads.filter(move |(_, spread)| spread.over == over).map(|(index, _)| index)
+    }
+}
+
+fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>) -> Demand {
+    // A gang trains over one network: unless the user says that it may be split, it stays at one site.
+    let split_is_said = stack.spans.contains_key(&format!("{}.placement.split", workload.path));
+    let together = match (&workload.job, split_is_said) {
+        (Some(_), false) => true,
+        _ => !workload.placement.split,
+    };
+    Demand {
+        workload: name.to_owned(),
+        reference: workload.reference.clone(),
+        replicas: workload.replicas,
+        needs: workload.needs.clone(),
+        size: Size::of_replica(&workload.needs),
+        rules: workload.placement.clone(),
+        together,
+        candidates,
+        origin: Origin::of(stack, &workload.path),
+    }
+}
+
+/// Drops the candidates that no demand may use and renumbers the demands' lists.
+fn keep_useful(all: Vec<Candidate>, demands: &mut [Demand]) -> Vec<Candidate> {
+    let used: BTreeSet<usize> = demands.iter().flat_map(|d| d.candidates.iter().copied()).collect();
+    let renumbered: BTreeMap<usize, usize> =
+        used.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+    for index in demands.iter_mut().flat_map(|demand| &mut demand.candidates) {
+        *index = renumbered[index];
+    }
+    let kept = all.into_iter().enumerate().filter(|(old, _)| used.contains(old));
+    kept.map(|(_, candidate)| candidate).collect()
+}
+
+fn site_prices(
+    stack: &Stack,
+    candidates: &[Candidate],
+    control_plane_price_hour: &BTreeMap<String, f64>,
+) -> BTreeMap<String, SitePrice> {
+    let mut sites = BTreeMap::new();
+    for candidate in candidates {
+        let cloud = &stack.clouds[&candidate.offering.cloud];
+        let list_hour = control_plane_price_hour.get(&cloud.name).copied().unwrap_or(0.0);
+        let list_month = list_hour * HOURS_MONTH;
+        let price_month = match cloud.rate_card {
+            Some(_) => 0.0,
+            None => list_month * (1.0 - cloud.discount),
+        };
+        sites.insert(candidate.site.clone(), SitePrice { price_month, list_month });
+    }
+    sites
+}
+
+/// `main.hcl:14`.
+fn place(stack: &Stack, span: &Span) -> Option<String> {
+    let text = stack.sources.files.get(&span.file)?;
+    let before = text.as_bytes().get(..span.start)?;
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    Some(format!("{}:{line}", span.file))
+}
