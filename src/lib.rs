@@ -46,3 +46,5 @@ pub mod plan;
 pub mod apply;
 
 pub mod view;
+
+pub mod cli;

@@ -25,8 +25,8 @@ use crate::view;
 pub async fn run(screen: &Screen, arguments: &Apply, ordered: &[(bool, String)]) -> Ended {
     refuse_unbuilt(&arguments.run)?;
     version_event(screen);
-    if arguments.target.is_dir() {
-        let setting = Setting::new(&arguments.target, &arguments.run.stack, ordered);
+    if arguments.plan_or_directory.is_dir() {
+        let setting = Setting::new(&arguments.plan_or_directory, &arguments.run.stack, ordered);
         let operation = if arguments.destroy { Operation::Destroy } else { Operation::Apply };
         return fresh(screen, &setting, &arguments.run, operation, arguments.auto_approve).await;
     }
@@ -68,7 +68,7 @@ async fn fresh(
 }
 
 async fn from_saved(screen: &Screen, arguments: &Apply) -> Ended {
-    let plan = saved::read(&arguments.target)?;
+    let plan = saved::read(&arguments.plan_or_directory)?;
     let setting = Setting::of_plan(&plan);
     let session = Session::open(screen, &setting).await?;
     same_sources(&session, &plan)?;

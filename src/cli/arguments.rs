@@ -193,7 +193,7 @@ pub struct PlanArguments {
 pub struct Apply {
     /// A saved plan, or a stack's directory
     #[arg(default_value = ".", value_name = "PLAN|DIR")]
-    pub target: PathBuf,
+    pub plan_or_directory: PathBuf,
     #[command(flatten)]
     pub run: RunArguments,
     /// Do not ask

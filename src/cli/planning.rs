@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::{Address, Record, Resource};
+use fleetform_contract::{Address, Record, Resource, Value};
 use fleetform_state::{Entry, Journal};
 
 use super::session::Session;
@@ -52,12 +52,12 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         Observed { records: known, drift: Vec::new() }
     };
     let last = last_placement(&session.journal).await;
-    let (placement, desired) = match wish.operation {
-        Operation::Destroy => (None, BTreeMap::new()),
+    let (placement, stack, desired) = match wish.operation {
+        Operation::Destroy => (None, None, BTreeMap::new()),
         Operation::Apply => {
             let placement = place(session, last.as_ref()).await?;
-            let desired = expand(session, &session.stack, &placement);
-            (Some(placement), desired)
+            let (stack, desired) = settle_blocks(session, &placement, &observed.records)?;
+            (Some(placement), Some(stack), desired)
         }
     };
     for address in &replace {
@@ -80,8 +80,8 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         operation: wish.operation,
         changes,
         drift: observed.drift,
-        outputs: outputs(session, wish.operation).await,
-        checks: checks(&session.stack, wish.operation),
+        outputs: outputs(session, stack.as_ref()).await,
+        checks: stack.as_ref().map(checks).unwrap_or_default(),
         placement,
         cost_before_month: last.map(|placement| placement.cost.total_month),
         inputs: session.inputs.clone(),
@@ -89,6 +89,38 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
     };
     let warnings = session.stack.warnings.clone();
     Ok(Planned { plan, records: observed.records, settled, warnings })
+}
+
+/// The stack and its resources with what its blocks compute (`registry.main.urls`), as far as that
+/// exists already: else an output of it would look changed in every plan.
+fn settle_blocks(
+    session: &Session<'_>,
+    placement: &Placement,
+    records: &BTreeMap<Address, Record>,
+) -> Result<(Stack, BTreeMap<Address, Resource>), Vec<Diagnostic>> {
+    let desired = expand(session, &session.stack, placement);
+    let waits = session.stack.outputs.values().any(|output| output.value.has_unknown())
+        || desired.values().flat_map(|resource| resource.attributes.values()).any(is_of_block)
+        || session.stack.checks.values().flat_map(|c| &c.assertions).any(|a| a.holds.is_none());
+    let known = resources::computed(&session.stack, &desired, records, &session.clouds);
+    if !waits || known.is_empty() {
+        return Ok((session.stack.clone(), desired));
+    }
+    let stack = session.evaluate_with(known)?;
+    let desired = expand(session, &stack, placement);
+    Ok((stack, desired))
+}
+
+/// Whether an unknown of a block, and not of a resource, stands in a value.
+fn is_of_block(value: &Value) -> bool {
+    let mut found = false;
+    value.map_leaves(&mut |leaf| {
+        if let Value::Unknown(unknown) = leaf {
+            found |= unknown.address.starts_with("registry.") || unknown.address.starts_with("cloud.");
+        }
+        Value::Null
+    });
+    found
 }
 
 /// The resources of a placement, for a stack (which may be one evaluated again).
@@ -154,7 +186,10 @@ fn addresses(texts: &[String]) -> Result<BTreeSet<Address>, Vec<Diagnostic>> {
     if failures.is_empty() { Ok(parsed) } else { Err(failures) }
 }
 
-async fn outputs(session: &Session<'_>, operation: Operation) -> BTreeMap<String, OutputChange> {
+async fn outputs(
+    session: &Session<'_>,
+    stack: Option<&Stack>,
+) -> BTreeMap<String, OutputChange> {
     let before = session.journal.read(|log| log.state().outputs.clone()).await;
     let mut changes = BTreeMap::new();
     for (name, output) in &before {
@@ -167,8 +202,8 @@ async fn outputs(session: &Session<'_>, operation: Operation) -> BTreeMap<String
             },
         );
     }
-    if operation == Operation::Apply {
-        for (name, output) in &session.stack.outputs {
+    if let Some(stack) = stack {
+        for (name, output) in &stack.outputs {
             let change = changes.entry(name.clone()).or_insert_with(|| OutputChange {
                 before: None,
                 after: None,
@@ -181,10 +216,7 @@ async fn outputs(session: &Session<'_>, operation: Operation) -> BTreeMap<String
     changes
 }
 
-fn checks(stack: &Stack, operation: Operation) -> Vec<CheckResult> {
-    if operation == Operation::Destroy {
-        return Vec::new();
-    }
+fn checks(stack: &Stack) -> Vec<CheckResult> {
     let results = stack.checks.iter().map(|(name, check)| {
         let failed: Vec<String> = check
             .assertions
