@@ -104,7 +104,9 @@ fn node_config(cloud: &Cloud, site: &Site, pool: &Pool, owner: &Owner, at: &Addr
             ("gpu_driver_installation_config", block([("gpu_driver_version", "DEFAULT".into())])),
         ])
     });
-    let taint = gpus.map(|_| {
+    // Google's own rule: GPU nodes are kept for GPUs where other nodes can hold the system's pods.
+    let has_other_nodes = site.pools.iter().any(|pool| pool.offering.gpus == 0);
+    let taint = gpus.filter(|_| has_other_nodes).map(|_| {
         block([
             ("key", "nvidia.com/gpu".into()),
             ("value", "present".into()),
@@ -266,7 +268,7 @@ mod tests {
             cloud: "gcp".into(),
             region: "us-central1".into(),
             cluster: "chat".into(),
-            pools: vec![pool],
+            pools: vec![pool, self::pool("e2-standard-2", Market::OnDemand, 1)],
             workloads: Vec::new(),
         };
         expand(cloud, &[site], &[], &owner()).remove(1)
@@ -353,6 +355,26 @@ mod tests {
         assert_eq!(config["disk_size_gb"], 100);
         assert!(config["taint"].is_null() && config["guest_accelerator"].is_null(), "{config}");
         assert_eq!(made["autoscaling"][0]["location_policy"], "BALANCED");
+    }
+
+    #[test]
+    fn a_cluster_of_gpu_nodes_alone_has_room_for_the_systems_pods() {
+        let taints = |pools: Vec<Pool>| -> Vec<bool> {
+            let site = Site {
+                cloud: "gcp".into(),
+                region: "us-central1".into(),
+                cluster: "chat".into(),
+                pools,
+                workloads: Vec::new(),
+            };
+            let made = expand(&cloud(), &[site], &[], &owner());
+            made[1..].iter().map(|pool| !json(pool)["node_config"][0]["taint"].is_null()).collect()
+        };
+        let gpu = || pool("g2-standard-4", Market::OnDemand, 1);
+        let cpu = || pool("e2-standard-4", Market::OnDemand, 1);
+        assert_eq!(taints(vec![gpu()]), [false]);
+        assert_eq!(taints(vec![gpu(), cpu()]), [true, false]);
+        assert_eq!(taints(vec![cpu()]), [false]);
     }
 
     #[test]

@@ -26,11 +26,17 @@ struct Sandbox {
 }
 
 async fn sandbox() -> Sandbox {
-    let world = World::in_memory(7);
+    sandbox_with(FaultPlan::default()).await
+}
+
+async fn sandbox_with(faults: FaultPlan) -> Sandbox {
+    sandbox_of(World::in_memory(7), faults).await
+}
+
+async fn sandbox_of(world: World, faults: FaultPlan) -> Sandbox {
     let wire = Wire::default();
     let api = recorded(fleetform_gcp::emulator::api(&world), Arc::clone(&wire));
-    let served =
-        serve(&world, vec![(api, 0)], FaultPlan::default()).await.expect("loopback is there");
+    let served = serve(&world, vec![(api, 0)], faults).await.expect("loopback is there");
     let cloud = Cloud {
         name: "gcp".into(),
         kind: "gcp".into(),
@@ -137,7 +143,9 @@ async fn the_provider_keeps_the_contract() {
     let cases = before.into_iter().zip(after);
     let cases = cases.map(|(resource, updated)| Case { resource, updated: Some(updated) });
     check(&**provider as &dyn Objects, &owner(), cases.collect()).await;
-    sandbox.world.step(|table| assert_eq!(table.census(), BTreeMap::new(), "the world is empty again"));
+    sandbox
+        .world
+        .step(|table| assert_eq!(table.census(), BTreeMap::new(), "the world is empty again"));
 }
 
 #[tokio::test]
@@ -207,7 +215,6 @@ async fn a_number_of_nodes_walks_from_the_site_to_the_wire() {
                     "diskSizeGb": 200,
                     "oauthScopes": ["https://www.googleapis.com/auth/cloud-platform"],
                     "labels": { "fleetform.dev/pool": "a2-ultragpu-1g-spot" },
-                    "taints": [{ "key": "nvidia.com/gpu", "value": "present", "effect": 1 }],
                     "resourceLabels": {
                         "fleetform-address": "google__container__node__pool_pmain_ous-central1_sa2-ultragpu-1",
                         "fleetform-address-1": "g_sspot_q",
@@ -229,8 +236,7 @@ async fn a_number_of_nodes_walks_from_the_site_to_the_wire() {
             |key: &str| nodes.labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
         assert_eq!(label("fleetform.dev/pool"), Some("a2-ultragpu-1g-spot"));
         assert_eq!(label("cloud.google.com/gke-nodepool"), Some("a2-ultragpu-1g-spot"));
-        let taint = ("nvidia.com/gpu".into(), "present".into(), "NoSchedule".into());
-        assert_eq!(nodes.taints, [taint]);
+        assert_eq!(nodes.taints, [], "the system's pods have no other nodes");
         assert!(table.cluster_version("gcp/us-central1/chat").is_some());
     });
 }
@@ -338,6 +344,50 @@ async fn a_creation_that_was_cut_off_is_resumed() {
     let creations = sandbox.wire.lock().expect("no test panics here").clone();
     let creations = creations.iter().filter(|(method, _, _)| method == "POST").count();
     assert_eq!(creations, 2, "one was refused because it exists, one made the pool");
+}
+
+#[tokio::test]
+async fn nothing_is_made_twice_or_left_behind_when_answers_get_lost() {
+    let faults = FaultPlan { throttled: 0.1, unavailable: 0.1, answer_lost: 0.2 };
+    let sandbox = sandbox_with(faults).await;
+    let provider = &*sandbox.provider;
+    let cpu = pool(provider, "e2-standard-4", Market::OnDemand, 3);
+    let gpu = pool(provider, "g2-standard-4", Market::Spot, 2);
+    let resources = provider.resources(&[site(vec![cpu, gpu])], &[registry()], &owner());
+    let mut records = Vec::new();
+    for desired in &resources {
+        let made = persist(async || provider.create(desired, &token(), &Silent).await).await;
+        records.push(record(desired, &made));
+    }
+    // A listing asks every location, so it is made where nothing gets lost.
+    let reliable = sandbox_of(sandbox.world.clone(), FaultPlan::default()).await;
+    let listed = reliable.provider.list(&owner()).await.expect("listing works");
+    let mut listed: Vec<&Address> = listed.iter().map(|(address, _)| address).collect();
+    let mut expected: Vec<&Address> = resources.iter().map(|resource| &resource.address).collect();
+    listed.sort();
+    expected.sort();
+    assert_eq!(listed, expected);
+    sandbox.world.step(|table| {
+        let nodes = table.nodes("gcp/us-central1/chat");
+        let counts: Vec<u32> = nodes.iter().map(|(_, nodes)| nodes.count).collect();
+        assert_eq!(counts, [3, 2]);
+    });
+    for record in records.iter().rev() {
+        persist(async || provider.delete(record, &token(), &Silent).await).await;
+    }
+    assert_eq!(sandbox.world.census(), BTreeMap::new(), "the world is empty again");
+}
+
+/// What `apply` does, without its waiting: again, as long as the error says so.
+async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> T {
+    for _ in 0..200 {
+        match attempt().await {
+            Ok(outcome) => return outcome,
+            Err(Error::Throttled { .. } | Error::Lost { .. } | Error::Conflict { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    panic!("it never succeeds");
 }
 
 #[tokio::test]

@@ -132,10 +132,10 @@ pub fn create(call: &mut Call<'_>) -> Answered {
     };
 
     complete(call, &mut cluster, &link, &version, &zones);
-    let mut prepared = Vec::new();
+    let mut prepared: Vec<Value> = Vec::new();
     for pool in pools {
-        let pool = node_pools::prepare(&cluster, &link, pool)?;
-        if prepared.iter().any(|other: &Value| other["name"] == pool["name"]) {
+        let pool = node_pools::prepare(&cluster, &link, pool, &prepared)?;
+        if prepared.iter().any(|other| other["name"] == pool["name"]) {
             return Err(already_exists(format!(
                 "Already exists: {link}/nodePools/{}.",
                 text(&pool, "name")

@@ -35,9 +35,12 @@ pub fn create(call: &mut Call<'_>, cluster: &str) -> Answered {
     if !request["nodePool"].is_object() {
         return Err(bad_field("node_pool", "Node_pool is required."));
     }
-    let pool = prepare(&owner, &cluster_link, request["nodePool"].clone())?;
-    let name = text(&pool, "name").to_owned();
     let cluster_key = call.key(cluster);
+    let prefix = format!("{cluster_key}/");
+    let others: Vec<Value> =
+        call.table.list(NODE_POOLS, &prefix).map(|(_, object)| object.body.clone()).collect();
+    let pool = prepare(&owner, &cluster_link, request["nodePool"].clone(), &others)?;
+    let name = text(&pool, "name").to_owned();
     let (key, link) = (format!("{cluster_key}/{name}"), format!("{cluster_link}/nodePools/{name}"));
     if call.table.get(NODE_POOLS, &key).is_some() {
         return Err(already_exists(format!("Already exists: {link}.")));
@@ -132,8 +135,9 @@ pub fn set_autoscaling(call: &mut Call<'_>, cluster: &str, name: &str) -> Answer
         return Err(bad_field("autoscaling", "Autoscaling is required."));
     }
     pool["autoscaling"] = request["autoscaling"].clone();
+    complete_autoscaling(&mut pool);
     check(&pool, call.location)?;
-    let set = json!({ "autoscaling": request["autoscaling"] });
+    let set = json!({ "autoscaling": pool["autoscaling"] });
     change(call, cluster, name, "UPDATE_CLUSTER", set)
 }
 
@@ -173,8 +177,14 @@ pub fn delete(call: &mut Call<'_>, cluster: &str, name: &str) -> Answered {
     Ok(operation)
 }
 
-/// A pool as it is kept: checked, with what Google puts beside what was asked for.
-pub fn prepare(cluster: &Value, cluster_link: &str, mut pool: Value) -> Result<Value, Refusal> {
+/// A pool as it is kept: checked, with what Google puts beside what was asked for. `others` are the
+/// cluster's pools until now.
+pub fn prepare(
+    cluster: &Value,
+    cluster_link: &str,
+    mut pool: Value,
+    others: &[Value],
+) -> Result<Value, Refusal> {
     let name = text(&pool, "name").to_owned();
     if !is_name(&name, 40) {
         return Err(bad_field(
@@ -206,14 +216,17 @@ pub fn prepare(cluster: &Value, cluster_link: &str, mut pool: Value) -> Result<V
     default(&mut pool, "maxPodsConstraint", json!({ "maxPodsPerNode": 110 }));
     default(&mut pool, "upgradeSettings", json!({ "maxSurge": 1, "strategy": "SURGE" }));
     default(&mut pool, "version", cluster["currentMasterVersion"].clone());
-    if text(&pool["autoscaling"], "locationPolicy").is_empty()
-        && pool["autoscaling"]["enabled"] == true
-    {
-        let policy = if pool["config"]["spot"] == true { "ANY" } else { "BALANCED" };
-        pool["autoscaling"]["locationPolicy"] = policy.into();
-    }
+    complete_autoscaling(&mut pool);
     check(&pool, text(cluster, "location"))?;
     pool["config"] = with_googles(&pool["config"]);
+    let has_key = |taint: &Value| text(taint, "key") == "nvidia.com/gpu";
+    let mut taints = pool["config"]["taints"].as_array().cloned().unwrap_or_default();
+    let has_other_nodes = others.iter().any(|other| !has_gpus(other));
+    if has_gpus(&pool) && has_other_nodes && !taints.iter().any(has_key) {
+        let taint = json!({ "key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE" });
+        taints.push(taint);
+        pool["config"]["taints"] = taints.into();
+    }
     pool["podIpv4CidrSize"] = 24.into();
     let link = format!("{cluster_link}/nodePools/{name}");
     pool["selfLink"] = format!("https://container.googleapis.com/v1/{link}").into();
@@ -445,6 +458,14 @@ fn check_autoscaling(autoscaling: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Google's own choice of zones: spot nodes where there are any, others in equal numbers.
+fn complete_autoscaling(pool: &mut Value) {
+    if pool["autoscaling"]["enabled"] == true {
+        let policy = if pool["config"]["spot"] == true { "ANY" } else { "BALANCED" };
+        default(&mut pool["autoscaling"], "locationPolicy", policy.into());
+    }
+}
+
 /// What Google's controllers add to a pool's configuration on their own.
 fn with_googles(config: &Value) -> Value {
     let mut config = config.clone();
@@ -453,14 +474,11 @@ fn with_googles(config: &Value) -> Value {
         config["resourceLabels"] = empty();
     }
     config["resourceLabels"]["goog-gke-node-pool-provisioning-model"] = model.into();
-    let has_gpus = config["accelerators"].as_array().is_some_and(|list| !list.is_empty());
-    let mut taints = config["taints"].as_array().cloned().unwrap_or_default();
-    if has_gpus && !taints.iter().any(|taint| text(taint, "key") == "nvidia.com/gpu") {
-        let taint = json!({ "key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE" });
-        taints.push(taint);
-        config["taints"] = taints.into();
-    }
     config
+}
+
+fn has_gpus(pool: &Value) -> bool {
+    pool["config"]["accelerators"].as_array().is_some_and(|list| !list.is_empty())
 }
 
 /// `prefix/name` or `name`, as Kubernetes has it.

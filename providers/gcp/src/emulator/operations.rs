@@ -1,7 +1,8 @@
 //! Long-running operations of both APIs, and what they do when they end.
 //!
 //! An operation ends at a tick of the world. Ended operations of an object that is gone are forgotten
-//! once they have been looked at, so that a sandbox from which everything was removed is empty again.
+//! once somebody has seen that it is gone, or some requests later, so that a sandbox from which everything
+//! was removed is empty again.
 
 use fleetform_sandbox::{Object, Table};
 use serde_json::{Value, json};
@@ -10,8 +11,10 @@ use super::refusal::{Refusal, failed_precondition, not_found};
 use super::{Answer, Answered, Call, clusters, hash, node_pools, repositories, timestamp, wire};
 
 const OPERATIONS: &str = "gcp/operations";
-/// Running operations in the order in which they end.
+/// Running operations in the order in which they end, and ended ones that will be forgotten.
 const PENDING: &str = "gcp/operations/pending";
+/// Ticks for which an operation that removed its object can still be asked for.
+const REMEMBERED_TICKS: u64 = 100;
 
 /// What an operation does to the world when it ends.
 pub struct Effect {
@@ -83,7 +86,13 @@ pub fn settle(table: &mut Table) {
         });
         let Some((pending, key)) = due else { return };
         table.remove(PENDING, &pending);
-        end(table, &key);
+        match table.get(OPERATIONS, &key) {
+            Some(object) if is_done(&object.body) => {
+                table.remove(OPERATIONS, &key);
+            }
+            Some(_) => end(table, &key),
+            None => {}
+        }
     }
 }
 
@@ -91,20 +100,18 @@ pub fn settle(table: &mut Table) {
 pub fn forget(table: &mut Table, project: &str, location: &str, owner: &str) {
     let prefix = format!("{project}/{location}/{}/", &hash(owner)[..8]);
     let ended = table.list(OPERATIONS, &prefix).filter(|(_, object)| is_done(&object.body));
-    let keys: Vec<String> = ended.map(|(key, _)| key.to_owned()).collect();
-    for key in keys {
+    let keys: Vec<(String, u64)> =
+        ended.map(|(key, object)| (key.to_owned(), object.settles_at)).collect();
+    for (key, settles_at) in keys {
         table.remove(OPERATIONS, &key);
+        table.remove(PENDING, &pending(settles_at, &key));
     }
 }
 
 pub fn get(call: &mut Call<'_>, name: &str) -> Answered {
     let key = key(call.project, call.location, name);
     let Some(object) = call.table.get(OPERATIONS, &key) else { return Err(missing(call, name)) };
-    let kept = object.body.clone();
-    if is_done(&kept) && kept["owner_is_gone"] == true {
-        call.table.remove(OPERATIONS, &key);
-    }
-    Ok(answer(&kept["operation"], call.numbers))
+    Ok(answer(&object.body["operation"], call.numbers))
 }
 
 /// Operations of clusters and pools, in order of their names; `-` stands for every location.
@@ -139,11 +146,7 @@ fn keep(table: &mut Table, target: &Target<'_>, name: &str, operation: Value, ef
         "key": effect.key,
         "set": effect.set,
     });
-    table.put(
-        PENDING,
-        format!("{settles_at:020}/{key}"),
-        Object { body: key.clone().into(), settles_at },
-    );
+    schedule(table, settles_at, &key);
     table.put(OPERATIONS, key, Object { body, settles_at });
 }
 
@@ -175,8 +178,14 @@ fn end(table: &mut Table, key: &str) {
         forget(table, project, location, object_key);
     }
     let now = timestamp(table.now_unix());
+    let forgotten_at = table.tick() + REMEMBERED_TICKS;
+    if gone {
+        schedule(table, forgotten_at, key);
+    }
     let Some(object) = table.get_mut(OPERATIONS, key) else { return };
-    object.body["owner_is_gone"] = gone.into();
+    if gone {
+        object.settles_at = forgotten_at;
+    }
     let operation = &mut object.body["operation"];
     if operation.get("operationType").is_some() {
         operation["status"] = "DONE".into();
@@ -185,6 +194,16 @@ fn end(table: &mut Table, key: &str) {
         operation["done"] = true.into();
         operation["response"] = response;
     }
+}
+
+fn schedule(table: &mut Table, tick: u64, key: &str) {
+    let object = Object { body: key.into(), settles_at: tick };
+    table.put(PENDING, pending(tick, key), object);
+}
+
+/// Sorts by tick.
+fn pending(tick: u64, key: &str) -> String {
+    format!("{tick:020}/{key}")
 }
 
 /// An operation's name says whose it is: `operation-TIME-OWNER`, or `OWNER-…` for repositories.
