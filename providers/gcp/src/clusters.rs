@@ -1,6 +1,7 @@
 //! GKE clusters: `google_container_cluster`.
 
 use std::collections::HashMap;
+use std::future::Future;
 
 use base64::Engine;
 use fleetform_contract::{
@@ -42,7 +43,12 @@ pub async fn create(
             .set_parent(transport.parent(&location)?)
             .set_cluster(wanted(&desired.attributes));
         match request.send().await {
-            Ok(operation) => transport.finish(&location, operation, progress).await?,
+            Ok(operation) => {
+                if let Err(failure) = transport.finish(&location, operation, progress).await {
+                    let removal = remove(transport, &name, progress);
+                    return Err(clean_up(&name, failure, removal).await);
+                }
+            }
             Err(failure) if has_code(&failure, Code::AlreadyExists) => {
                 if !resume(transport, &name, desired, progress).await? {
                     continue;
@@ -342,6 +348,29 @@ async fn remove_default_pool(
         Ok(operation) => transport.finish(location, operation, progress).await,
         Err(failure) if has_code(&failure, Code::NotFound) => Ok(()),
         Err(failure) => Err(error(failure)),
+    }
+}
+
+/// After a creation that failed for good: what is left of it is removed, so that nothing stays behind
+/// that no record knows. Where the outcome is not known, nothing is touched.
+pub async fn clean_up(
+    name: &str,
+    failure: Error,
+    removal: impl Future<Output = Result<()>>,
+) -> Error {
+    if !matches!(failure, Error::NoCapacity { .. } | Error::Rejected { .. }) {
+        return failure;
+    }
+    match (removal.await, failure) {
+        (Ok(()), failure) => failure,
+        (Err(other), Error::NoCapacity { message }) => Error::NoCapacity {
+            message: format!(
+                "{message}; {name} is still there, because its removal failed: {other}"
+            ),
+        },
+        (Err(other), failure) => Error::rejected(format!(
+            "{failure}; {name} is still there, because its removal failed: {other}"
+        )),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::attributes::{
     at, block, blocks, flag, is_googles, number, our_map, present, text, text_map, text_or_empty,
     texts,
 };
-use crate::clusters::carries;
+use crate::clusters::{carries, clean_up};
 use crate::transport::{Look, Transport, error, has_code};
 
 pub async fn read(transport: &Transport, reference: Reference<'_>) -> Result<Option<Remote>> {
@@ -43,7 +43,12 @@ pub async fn create(
             .set_parent(cluster)
             .set_node_pool(wanted(&desired.attributes));
         match request.send().await {
-            Ok(operation) => transport.finish(&location, operation, progress).await?,
+            Ok(operation) => {
+                if let Err(failure) = transport.finish(&location, operation, progress).await {
+                    let removal = remove(transport, &name, progress);
+                    return Err(clean_up(&name, failure, removal).await);
+                }
+            }
             Err(failure) if has_code(&failure, Code::AlreadyExists) => {
                 if !resume(transport, &name, desired, progress).await? {
                     continue;

@@ -378,6 +378,28 @@ async fn nothing_is_made_twice_or_left_behind_when_answers_get_lost() {
     assert_eq!(sandbox.world.census(), BTreeMap::new(), "the world is empty again");
 }
 
+#[tokio::test]
+async fn a_zone_that_is_out_of_machines_leaves_nothing_behind() {
+    let sandbox = sandbox().await;
+    let provider = &*sandbox.provider;
+    let gpu = pool(provider, "a2-ultragpu-1g", Market::OnDemand, 2);
+    let resources = provider.resources(&[site(vec![gpu])], &[], &owner());
+    let cluster = create(provider, &resources[0]).await;
+    sandbox.world.step(|table| {
+        let stock = fleetform_sandbox::Object { body: json!(0), settles_at: 0 };
+        table.put("gcp/stock", "us-central1-c/a2-ultragpu-1g", stock);
+    });
+    let refused = provider.create(&resources[1], &token(), &Silent).await;
+    let Err(Error::NoCapacity { message }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("GCE_STOCKOUT") && message.contains("us-central1-c"), "{message}");
+    assert_eq!(provider.read(resources[1].reference()).await, Ok(None));
+    sandbox.world.step(|table| table.remove("gcp/stock", "us-central1-c/a2-ultragpu-1g"));
+    create(provider, &resources[1]).await;
+    let cluster = record(&resources[0], &cluster);
+    provider.delete(&cluster, &token(), &Silent).await.expect("its pools go with it");
+    assert_eq!(sandbox.world.census(), BTreeMap::new(), "the world is empty again");
+}
+
 /// What `apply` does, without its waiting: again, as long as the error says so.
 async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> T {
     for _ in 0..200 {

@@ -271,9 +271,10 @@ pub fn start(
     Answer::Message("Operation", operation)
 }
 
-/// The operation on a cluster has ended: it has these fields now, and its pools run.
-pub fn after_change(table: &mut Table, key: &str, set: &Value) {
-    let Some(object) = table.get_mut(CLUSTERS, key) else { return };
+/// The operation on a cluster has ended: it has these fields now, and its pools run. What failed is
+/// given back.
+pub fn after_change(table: &mut Table, key: &str, set: &Value) -> Option<Value> {
+    let object = table.get_mut(CLUSTERS, key)?;
     let is_new = object.body["status"] == "PROVISIONING";
     free(&mut object.body, set);
     let version = text(&object.body, "currentMasterVersion").to_owned();
@@ -281,11 +282,15 @@ pub fn after_change(table: &mut Table, key: &str, set: &Value) {
     if is_new || set.get("currentMasterVersion").is_some() {
         table.open_cluster(&cluster, &version);
     }
-    if is_new {
-        for pool in pool_keys(table, key) {
-            node_pools::after_change(table, &pool, &empty());
-        }
+    let pools = if is_new { pool_keys(table, key) } else { Vec::new() };
+    let failures: Vec<Value> =
+        pools.iter().filter_map(|pool| node_pools::after_change(table, pool, &empty())).collect();
+    if !failures.is_empty()
+        && let Some(object) = table.get_mut(CLUSTERS, key)
+    {
+        object.body["status"] = "ERROR".into();
     }
+    failures.into_iter().next()
 }
 
 pub fn after_removal(table: &mut Table, key: &str) {

@@ -3,7 +3,8 @@
 //!
 //! Stricter than Google: every field of a request must exist, names, parents and states are checked, a
 //! cluster runs one operation at a time, and what is known but not emulated is refused, not ignored.
-//! Operations end after some requests of the world, not after some time.
+//! Operations end after some requests of the world, not after some time. A zone never runs out of
+//! machines, unless the collection `gcp/stock` has a number at `ZONE/MACHINE_TYPE`.
 
 mod clusters;
 mod node_pools;

@@ -13,6 +13,9 @@ use crate::catalog;
 
 pub const NODE_POOLS: &str = "gcp/container/nodePools";
 
+/// What is left in a zone: a number at `ZONE/MACHINE_TYPE`. A zone without one never runs out.
+const STOCK: &str = "gcp/stock";
+
 /// Types that are sold in every zone and are not in the catalog.
 const SHARED_CORE: [&str; 3] = ["e2-micro", "e2-small", "e2-medium"];
 
@@ -262,15 +265,21 @@ pub fn nodes(pool: &Value) -> i64 {
     pool["initialNodeCount"].as_i64().unwrap_or(0) * i64::try_from(zones).unwrap_or(1)
 }
 
-/// The operation on a pool has ended: it has these fields now, and its nodes are there.
-pub fn after_change(table: &mut Table, key: &str, set: &Value) {
-    let Some(object) = table.get_mut(NODE_POOLS, key) else { return };
+/// The operation on a pool has ended: it has these fields now, and its nodes are there. Where the zones
+/// are out of them there are none, and the failure is given back.
+pub fn after_change(table: &mut Table, key: &str, set: &Value) -> Option<Value> {
+    let object = table.get_mut(NODE_POOLS, key)?;
     for (field, value) in set.as_object().into_iter().flatten() {
         object.body[field] = value.clone();
     }
-    object.body["status"] = "RUNNING".into();
-    let pool = object.body.clone();
+    let mut pool = object.body.clone();
     free_cluster(table, key);
+    let failure = out_of_stock(table, &pool);
+    pool["status"] = if failure.is_some() { "ERROR" } else { "RUNNING" }.into();
+    table.put(NODE_POOLS, key, Object { body: pool.clone(), settles_at: 0 });
+    if failure.is_some() {
+        return failure;
+    }
     let (cluster, name) = key.rsplit_once('/').unwrap_or((key, ""));
     let config = &pool["config"];
     let mut labels: Vec<(String, String)> = config["labels"]
@@ -303,6 +312,22 @@ pub fn after_change(table: &mut Table, key: &str, set: &Value) {
         taints: taints.collect(),
     };
     table.set_nodes(&clusters::kubernetes_key(cluster), name, &nodes);
+    None
+}
+
+/// Google's failure of an operation where a zone has fewer nodes left than the pool wants there.
+fn out_of_stock(table: &Table, pool: &Value) -> Option<Value> {
+    let machine_type = text(&pool["config"], "machineType");
+    let wanted = pool["initialNodeCount"].as_i64().unwrap_or(0);
+    let zone = locations(pool).find(|zone| {
+        let left = table.get(STOCK, &format!("{zone}/{machine_type}"));
+        left.and_then(|left| left.body.as_i64()).is_some_and(|left| left < wanted)
+    })?;
+    let message = format!(
+        "Google Compute Engine: [GCE_STOCKOUT]: The zone '{zone}' does not have enough resources \
+         available to fulfill the request for {machine_type}."
+    );
+    Some(json!({ "code": 8, "message": message }))
 }
 
 pub fn after_removal(table: &mut Table, key: &str) {

@@ -156,14 +156,15 @@ fn end(table: &mut Table, key: &str) {
     let object_key = kept["key"].as_str().unwrap_or_default();
     let set = &kept["set"];
     let mut response = Value::Null;
+    let mut error = None;
     let mut gone = false;
     match kept["action"].as_str().unwrap_or_default() {
-        "cluster_change" => clusters::after_change(table, object_key, set),
+        "cluster_change" => error = clusters::after_change(table, object_key, set),
         "cluster_removal" => {
             clusters::after_removal(table, object_key);
             gone = true;
         }
-        "pool_change" => node_pools::after_change(table, object_key, set),
+        "pool_change" => error = node_pools::after_change(table, object_key, set),
         "pool_removal" => node_pools::after_removal(table, object_key),
         "repository_change" => response = repositories::after_change(table, object_key, set),
         "repository_removal" => {
@@ -190,6 +191,9 @@ fn end(table: &mut Table, key: &str) {
     if operation.get("operationType").is_some() {
         operation["status"] = "DONE".into();
         operation["endTime"] = now.into();
+        if let Some(error) = error {
+            operation["error"] = error;
+        }
     } else {
         operation["done"] = true.into();
         operation["response"] = response;
