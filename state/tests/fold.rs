@@ -117,8 +117,7 @@ fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
-        (-1_000_000_000_000..1_000_000_000_000_i64)
-            .prop_map(|thousandths| Value::Number(thousandths as f64 / 1000.0)),
+        prop::num::f64::NORMAL.prop_map(Value::Number),
         any::<i32>().prop_map(Value::from),
         ".{0,12}".prop_map(Value::String),
         ("[a-z.]{1,9}", "[a-z]{1,9}")
