@@ -186,14 +186,17 @@ fn check_labels(block: &Block, labelled: bool, header: &Span, problems: &mut Vec
     let wanted = usize::from(labelled);
     if block.labels.len() < wanted {
         problems.push(
-            Diagnostic::error("Missing block label", format!("A `{name}` block has a name."))
-                .at(header.clone())
-                .hint(format!("for example `{name} \"main\" {{ … }}`")),
+            Diagnostic::error(
+                "Missing block label",
+                format!("A block of type {name:?} has a name."),
+            )
+            .at(header.clone())
+            .hint(format!("for example `{name} \"main\" {{ … }}`")),
         );
     } else if block.labels.len() > wanted {
         let detail = match wanted {
-            0 => format!("A `{name}` block takes no name."),
-            _ => format!("A `{name}` block takes one name."),
+            0 => format!("A block of type {name:?} takes no name."),
+            _ => format!("A block of type {name:?} takes one name."),
         };
         problems.push(Diagnostic::error("Too many block labels", detail).at(header.clone()));
     }

@@ -402,6 +402,10 @@ impl Run<'_> {
                         self.evaluator.walk(value, &traversal[used..], frame)
                     });
                 let Ok(value) = resolved else { continue };
+                // That a block has attributes is no news.
+                if matches!(value, Value::Map(_)) && super::schema::top(reference.root).is_some() {
+                    break;
+                }
                 let end = match steps {
                     0 => range.start + reference.root.len(),
                     _ => traversal[steps - 1].span().map_or(range.end, |span| span.end),

@@ -86,7 +86,9 @@ impl<'f> Frame<'f> {
 
 /// How much one stack may compute: about a second's work. Without it, ten lines of locals that each
 /// repeat the one before ten times would fill the memory.
-const FUEL: u64 = 30_000_000;
+const FUEL: u64 = 20_000_000;
+/// What one round of a `for` costs, beside the values in it.
+pub(super) const WORK_PER_ITEM: u64 = 8;
 
 pub(super) struct Evaluator<'a> {
     pub table: &'a Table<'a>,
@@ -269,7 +271,7 @@ impl<'a> Evaluator<'a> {
         frame: &Frame,
     ) -> Result<(Value, usize)> {
         let (value, used) = match frame.bound(root) {
-            Some(value) => (value.clone(), 0),
+            Some(value) => self.descend(value, steps, frame)?,
             None if frame.sight == Sight::Constants => {
                 return Err(Diagnostic::error(
                     "Variables not allowed",
@@ -292,6 +294,45 @@ impl<'a> Evaluator<'a> {
         };
         self.pay(&value, frame, range)?;
         Ok((value, used))
+    }
+
+    /// Follows as many steps as lead into what is there already, so that only the end of them is
+    /// copied: `local.sizes[each.key]` in ten thousand instances must not copy all sizes each time.
+    /// Gives the value there and how many steps that were.
+    pub(super) fn descend(
+        &self,
+        value: &Value,
+        steps: &[Decorated<TraversalOperator>],
+        frame: &Frame,
+    ) -> Result<(Value, usize)> {
+        let mut here = value;
+        for (used, step) in steps.iter().enumerate() {
+            let inner = match (step.value(), here) {
+                (TraversalOperator::GetAttr(name), Value::Map(map)) => map.get(name.as_str()),
+                (TraversalOperator::Index(expression), _) => {
+                    let key = self.evaluate(expression, frame)?;
+                    let inner = match (&key, here) {
+                        (Value::String(key), Value::Map(map)) => map.get(key),
+                        (Value::Number(index), Value::List(items)) if *index >= 0.0 => {
+                            items.get(*index as usize).filter(|_| index.fract() == 0.0)
+                        }
+                        _ => None,
+                    };
+                    if inner.is_none() {
+                        // The key has been evaluated, and must not be again.
+                        let value = self.index(here.clone(), key, frame, step.span())?;
+                        return Ok((value, used + 1));
+                    }
+                    inner
+                }
+                _ => None,
+            };
+            match inner {
+                Some(inner) => here = inner,
+                None => return Ok((here.clone(), used)),
+            }
+        }
+        Ok((here.clone(), steps.len()))
     }
 
     fn traversal(&self, traversal: &Traversal, frame: &Frame) -> Result<Value> {
@@ -510,7 +551,7 @@ impl<'a> Evaluator<'a> {
         let mut list = Vec::new();
         let mut map: BTreeMap<String, Value> = BTreeMap::new();
         for (key, value) in &pairs {
-            self.spend(1, frame, expression.span())?;
+            self.spend(WORK_PER_ITEM, frame, expression.span())?;
             let outer = intro.key_var.as_ref().map(|name| Scope {
                 name: name.as_str(),
                 value: key,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use fleetform_contract::Value;
+use fleetform_contract::{Value, Vault};
 
 use super::convert::{kind_name, number_text, to_bool, to_number, to_text};
 use super::quantity::{self, Measure};
@@ -55,6 +55,7 @@ pub(super) struct Reader<'r> {
     pub path: &'r str,
     pub notes: &'r Notes,
     pub table: &'r Table<'r>,
+    pub vault: &'r Vault,
 }
 
 impl<'r> Reader<'r> {
@@ -312,7 +313,8 @@ impl<'r> Reader<'r> {
                 match address.split_once('.') {
                     Some((found, label)) if found == kind => return Some(label.to_owned()),
                     Some((found, _)) => {
-                        let wanted = format!("a {kind} is required, not a {found}");
+                        let wanted =
+                            format!("{} is required, not {}", super::a(kind), super::a(found));
                         self.wrong_type(name, &wanted, &format!("write `{kind}.name`"));
                         return None;
                     }
@@ -325,7 +327,7 @@ impl<'r> Reader<'r> {
         let Some(label) = label else {
             self.wrong_type(
                 name,
-                &format!("a {kind} is required"),
+                &format!("{} is required", super::a(kind)),
                 &format!("write `{kind}.name`"),
             );
             return None;

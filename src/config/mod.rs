@@ -240,11 +240,7 @@ const DEFAULT_MOVE_PENALTY: f64 = 0.05;
 /// them.
 fn read_blocks(run: &Run, stack: &mut Stack) {
     let declarations = run.table.declarations;
-    // TODO: without "gcp" once it is in the list of clouds.
-    let mut kinds = fleetform_providers::kinds().to_vec();
-    if !kinds.contains(&"gcp") {
-        kinds.push("gcp");
-    }
+    let kinds = fleetform_providers::kinds();
     for kind in ["cloud", "registry", "image", "model", "service", "job"] {
         for (at, block) in declarations.blocks.iter().enumerate().filter(|(_, b)| b.kind == kind) {
             let Some(instances) = run.table.found.borrow()[at].instances.clone() else { continue };
@@ -255,12 +251,17 @@ fn read_blocks(run: &Run, stack: &mut Stack) {
             let label = block.label.clone();
             for (index, instance) in instances.iter().enumerate() {
                 let section = run.assembled(at, index);
-                let reader =
-                    Reader { section: &section, path: &path, notes: run.notes, table: run.table };
+                let reader = Reader {
+                    section: &section,
+                    path: &path,
+                    notes: run.notes,
+                    table: run.table,
+                    vault: run.evaluator.vault,
+                };
                 reader.note_spans();
                 match kind {
                     "cloud" => {
-                        let cloud = clouds::cloud(&reader, &label, &kinds);
+                        let cloud = clouds::cloud(&reader, &label, kinds);
                         stack.clouds.insert(label.clone(), cloud);
                     }
                     "registry" => {
@@ -320,6 +321,11 @@ pub(crate) fn slug(text: &str) -> String {
     parts.collect::<Vec<_>>().join("-")
 }
 
+/// `a service`, `an image`.
+fn a(kind: &str) -> String {
+    format!("{} {kind}", if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" })
+}
+
 /// `1 element`, `3 elements`.
 fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
@@ -333,7 +339,9 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
         .map(|known| {
             (strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()), known)
         })
-        .filter(|(distance, known)| *distance <= limit && *known != name)
+        .filter(|(distance, known)| {
+            *distance <= limit && *distance < name.chars().count() && *known != name
+        })
         .min()
         .map(|(_, known)| known)
 }

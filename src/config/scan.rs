@@ -104,6 +104,8 @@ struct Open {
     kind: Kind,
     at: usize,
     keys: u32,
+    /// `?` whose `:` has not come: that is no key's.
+    questions: u32,
 }
 
 /// Cuts a text into tokens. Stops at the first problem: what follows it would be guesses.
@@ -161,7 +163,7 @@ impl<'t> Scanner<'t> {
                 end: self.at + length,
             });
         }
-        self.open.push(Open { kind, at: self.at, keys: 0 });
+        self.open.push(Open { kind, at: self.at, keys: 0, questions: 0 });
         self.push(kind, length);
         Ok(())
     }
@@ -282,7 +284,12 @@ impl<'t> Scanner<'t> {
             b'.' => self.push(Kind::Dot, 1),
             b':' if starts("::") => self.push(Kind::DoubleColon, 2),
             b':' => self.separator(Kind::Colon)?,
-            b'?' => self.push(Kind::Question, 1),
+            b'?' => {
+                if let Some(open) = self.open.last_mut() {
+                    open.questions += 1;
+                }
+                self.push(Kind::Question, 1);
+            }
             b'=' if starts("==") => self.push(Kind::Comparison, 2),
             b'=' if starts("=>") => self.push(Kind::Arrow, 2),
             b'=' => self.separator(Kind::Equal)?,
@@ -316,6 +323,10 @@ impl<'t> Scanner<'t> {
         if let Some(open) = self.open.last_mut()
             && open.kind == Kind::OpenBrace
         {
+            if kind == Kind::Colon && open.questions > 0 {
+                open.questions -= 1;
+                return Ok(());
+            }
             open.keys += 1;
             if open.keys > MAX_KEYS {
                 return Err(Problem {

@@ -21,7 +21,13 @@ pub(super) fn read(run: &Run, declared: &Declared, stack: &mut Stack) {
         return;
     }
     let section = run.section(declared.block, declared.schema, &frame);
-    let reader = Reader { section: &section, path: &path, notes: run.notes, table: run.table };
+    let reader = Reader {
+        section: &section,
+        path: &path,
+        notes: run.notes,
+        table: run.table,
+        vault: run.evaluator.vault,
+    };
     reader.note_spans();
     match declared.kind {
         "output" => {

@@ -53,7 +53,10 @@ fn check(file: &Arc<str>, text: &str) -> Result<(), Diagnostic> {
 }
 
 fn unexpected(file: &Arc<str>, text: &str, error: &hcl_edit::parser::Error) -> Diagnostic {
-    let mut start = error.location().offset().min(text.len());
+    let message = error.message();
+    // The parser has read past the letter that is no escape.
+    let back = usize::from(message.contains("escape sequence"));
+    let mut start = error.location().offset().min(text.len()).saturating_sub(back);
     while !text.is_char_boundary(start) {
         start -= 1;
     }
@@ -63,7 +66,6 @@ fn unexpected(file: &Arc<str>, text: &str, error: &hcl_edit::parser::Error) -> D
     let length =
         word.max(rest.chars().next().map_or(0, |c| if c == '\n' { 0 } else { c.len_utf8() }));
     let span = Span { file: file.clone(), start, end: start + length };
-    let message = error.message();
     let diagnostic = if message.contains("redefined attribute") {
         Diagnostic::error("Attribute redefined", "The attribute was set above already.")
             .hint("remove one of the two")
@@ -77,11 +79,7 @@ fn unexpected(file: &Arc<str>, text: &str, error: &hcl_edit::parser::Error) -> D
         )
         .hint("give a part of it a name in `locals` and use that")
     } else {
-        let mut detail = message.replacen("invalid ", "Invalid ", 1);
-        if let Some(first) = detail.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        let diagnostic = Diagnostic::error("Invalid syntax", format!("{detail}."));
+        let diagnostic = Diagnostic::error("Invalid syntax", in_words(message));
         if rest.starts_with(',') || text[..start].trim_end_matches([' ', '\t']).ends_with(',') {
             diagnostic.hint("in a block each attribute has a line of its own, without commas")
         } else {
@@ -89,4 +87,22 @@ fn unexpected(file: &Arc<str>, text: &str, error: &hcl_edit::parser::Error) -> D
         }
     };
     diagnostic.at(span)
+}
+
+/// The parser's message as a sentence; lists of everything that could have stood there help nobody.
+fn in_words(message: &str) -> String {
+    if message.starts_with("invalid expression") {
+        return "A value is expected here.".into();
+    }
+    match message {
+        "expected newline or eof" => "The line should end here.".into(),
+        "unexpected token" => "This is not expected here.".into(),
+        _ => {
+            let mut detail = format!("{message}.");
+            if let Some(first) = detail.get_mut(..1) {
+                first.make_ascii_uppercase();
+            }
+            detail
+        }
+    }
 }

@@ -147,7 +147,7 @@ impl<'p> Table<'p> {
                 None => Err(self.unknown_root(root, span)),
                 Some(top) => {
                     let Some(label) = first else {
-                        return missing(&format!("a {root}"), &format!("{root}.name"));
+                        return missing(&super::a(root), &format!("{root}.name"));
                     };
                     let Some(at) = self.index.get(&(top.name, label.as_str())) else {
                         return Err(undeclared(
@@ -243,15 +243,20 @@ impl<'p> Table<'p> {
         let stored = |values: &RefCell<BTreeMap<String, Option<Value>>>| {
             let name = first.as_deref().ok_or(Fault::Reported)?;
             // What is missing here was reported as undeclared or as part of a cycle.
-            let value = values.borrow().get(name).cloned().flatten();
-            value.map(|value| (value, 1)).ok_or(Fault::Reported)
+            let values = values.borrow();
+            let value = values.get(name).and_then(Option::as_ref).ok_or(Fault::Reported)?;
+            let (value, used) = evaluator.descend(value, &steps[1..], frame)?;
+            Ok((value, used + 1))
         };
         match (root, first.as_deref()) {
             ("var", _) => stored(&self.variables),
             ("local", _) => stored(&self.locals),
             ("each", Some(name @ ("key" | "value"))) => match frame.each {
                 Some((key, _)) if name == "key" => Ok((Value::from(key), 1)),
-                Some((_, value)) => Ok((value.clone(), 1)),
+                Some((_, value)) => {
+                    let (value, used) = evaluator.descend(value, &steps[1..], frame)?;
+                    Ok((value, used + 1))
+                }
                 None => fail(
                     "Reference to \"each\" in context without for_each",
                     "`each` has a meaning only in a block that sets `for_each`.".into(),
@@ -298,7 +303,8 @@ impl<'p> Table<'p> {
         let block = &self.declarations.blocks[at];
         let path = block.path();
         let repeated = block.block.body.has_attribute("for_each");
-        let instances = self.found.borrow()[at].instances.clone().ok_or(Fault::Reported)?;
+        let found = self.found.borrow();
+        let instances = found[at].instances.as_ref().ok_or(Fault::Reported)?;
         let mut used = 0;
         let mut instance = 0;
         if repeated {
@@ -319,9 +325,11 @@ impl<'p> Table<'p> {
             }
             let (key, _) = evaluator.open(key, frame, range.clone())?;
             let key = to_text(&key).unwrap_or_default();
-            let place =
-                instances.iter().position(|i| i.as_ref().is_some_and(|(known, _)| *known == key));
-            let Some(place) = place else {
+            // Instances are in the order of their keys.
+            let place = instances.binary_search_by(|instance| {
+                instance.as_ref().map(|(known, _)| known.as_str()).cmp(&Some(key.as_str()))
+            });
+            let Ok(place) = place else {
                 let keys: Vec<&str> =
                     instances.iter().flatten().map(|(key, _)| key.as_str()).collect();
                 let known = schema::computed(block.kind).contains(&key.as_str())
@@ -433,8 +441,11 @@ impl<'p> Table<'p> {
         range: Option<Range<usize>>,
     ) -> Result<Value> {
         let block = &self.declarations.blocks[at];
-        let instances = self.found.borrow()[at].instances.clone().ok_or(Fault::Reported)?;
-        let key = instances.get(instance).cloned().flatten().map(|(key, _)| key);
+        let key = {
+            let found = self.found.borrow();
+            let instances = found[at].instances.as_ref().ok_or(Fault::Reported)?;
+            instances.get(instance).cloned().flatten().map(|(key, _)| key)
+        };
         match (block.kind, name) {
             (_, "address") => Ok(Value::from(reference(&block.path(), key.as_deref()))),
             (_, "name") => Ok(Value::from(instance_name(&block.label, key.as_deref()))),

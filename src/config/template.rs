@@ -10,7 +10,7 @@ use hcl_edit::expr::Expression;
 use hcl_edit::template::{Directive, Element, ForDirective, IfDirective, Strip, Template};
 
 use super::convert::{kind_name, to_bool, to_text};
-use super::expression::{Evaluator, Frame, Result, Scope, pairs};
+use super::expression::{Evaluator, Frame, Result, Scope, WORK_PER_ITEM, pairs};
 use super::functions;
 use crate::diagnostic::Diagnostic;
 
@@ -295,7 +295,7 @@ fn for_directive(
         Diagnostic::error("Iteration over non-iterable value", detail).at(frame.span(range.clone()))
     })?;
     for (key, value) in pairs {
-        evaluator.spend(1, frame, range.clone())?;
+        evaluator.spend(WORK_PER_ITEM, frame, range.clone())?;
         let (key, value) = match secret {
             true => (evaluator.seal(key), evaluator.seal(value)),
             false => (key, value),

@@ -21,8 +21,10 @@ use crate::diagnostic::{Diagnostic, Span};
 pub(super) struct Variable {
     pub name: String,
     pub kind: Type,
-    /// `None` where it must be given.
+    /// `None` where it must be given, or where it failed.
     pub default: Option<Value>,
+    /// Whether a value is missing where none is given: a default that failed has been reported.
+    pub required: bool,
     pub sensitive: bool,
     pub nullable: bool,
     pub header: Span,
@@ -91,7 +93,15 @@ impl Variable {
         if body.has_attribute("description") {
             constant("description");
         }
-        Variable { name: declared.label.clone(), kind, default, sensitive, nullable, header }
+        Variable {
+            name: declared.label.clone(),
+            kind,
+            default,
+            required: !body.has_attribute("default"),
+            sensitive,
+            nullable,
+            header,
+        }
     }
 }
 
@@ -297,6 +307,9 @@ fn settle(
         None => variable.default.clone(),
     };
     let Some(value) = value else {
+        if !variable.required {
+            return None;
+        }
         let detail = format!("The input variable {name:?} is not set, and has no default value.");
         let hint =
             format!("give it with `-var {name}=…`, in a *.tfvars file or as FLEETFORM_VAR_{name}");

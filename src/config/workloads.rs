@@ -186,6 +186,19 @@ fn cron_value(text: &str, field: &str) -> Option<u32> {
 fn env(reader: &Reader) -> BTreeMap<String, Value> {
     let mut env = BTreeMap::new();
     let Some(value) = reader.any("env") else { return env };
+    // A sensitive object is one of sensitive values: the names are shown.
+    let opened = match value {
+        Value::Secret(secret) => reader.vault.reveal(secret).map(|plain| match plain {
+            Value::Map(map) => Value::Map(
+                map.into_iter()
+                    .map(|(name, value)| (name, reader.vault.seal("expression", value)))
+                    .collect(),
+            ),
+            _ => value.clone(),
+        }),
+        _ => None,
+    };
+    let value = opened.as_ref().unwrap_or(value);
     let Value::Map(map) = value else {
         let detail = format!(
             "Inappropriate value for attribute \"env\": an object is required, not {}.",
@@ -372,13 +385,16 @@ fn regions(reader: &Reader, clouds: &BTreeMap<String, Cloud>, chosen: &[String])
     // A cloud without a list has all of its catalog, which is for the placement to look at.
     let listed = !usable.is_empty() && usable.iter().all(|cloud| !cloud.regions.is_empty());
     let known: Vec<&str> = usable.iter().flat_map(|c| &c.regions).map(String::as_str).collect();
+    let matches = |pattern: &str| known.iter().any(|region| matches_pattern(pattern, region));
+    let none = !patterns.iter().any(|pattern| matches(pattern));
     for pattern in &patterns {
         let good = |c: char| c.is_ascii_alphanumeric() || "-_*".contains(c);
         if pattern.is_empty() || !pattern.chars().all(good) {
             let detail =
                 format!("{pattern:?} is no pattern of regions: letters, digits, `-` and `*`.");
             reader.fail("regions", "Invalid region pattern", detail, "for example \"us-*\"");
-        } else if listed && !known.iter().any(|region| matches_pattern(pattern, region)) {
+        } else if listed && !matches(pattern) && (none || !pattern.contains('*')) {
+            // One of several patterns may match nothing: clouds call their regions differently.
             let hint = match nearest(pattern, known.iter().copied()) {
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("regions are {}", known.join(", ")),
