@@ -117,9 +117,7 @@ fn project(ours: &Value, live: &Json, field: &str) -> Value {
         }
         (Value::List(wanted), Json::Array(items)) => list(wanted, items, field),
         // A port may be a number here and the same digits there.
-        (Value::Number(_) | Value::Bool(_), Json::String(text))
-            if ours.to_plain_json().to_string() == *text =>
-        {
+        (Value::Number(_) | Value::Bool(_), Json::String(text)) if written(ours) == *text => {
             ours.clone()
         }
         _ => Value::from_plain_json(live),
@@ -157,10 +155,15 @@ fn list(wanted: &[Value], items: &[Json], field: &str) -> Value {
     Value::List(found.collect())
 }
 
+/// A number or a bit as text.
+fn written(value: &Value) -> String {
+    value.to_plain_json().to_string()
+}
+
 fn is_quantity(ours: &Value, live: &str) -> bool {
     match ours {
         Value::String(text) => quantity::same(text, live),
-        Value::Number(_) => quantity::same(&ours.to_plain_json().to_string(), live),
+        Value::Number(_) => quantity::same(&written(ours), live),
         _ => false,
     }
 }

@@ -178,7 +178,9 @@ fn client(config: &Config) -> std::result::Result<Client, kube::Error> {
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .map_err(tower::BoxError::from)
-        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector));
+        .service(
+            hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector),
+        );
     Ok(Client::new(service, config.default_namespace.clone()))
 }
 

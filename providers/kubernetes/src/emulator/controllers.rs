@@ -200,20 +200,28 @@ fn bind(cluster: &mut Cluster, mut pod: Json) -> Json {
         return pod;
     }
     let asked = scheduler::asked(&pod["spec"]);
+    let wanted_gpus = asked.get(scheduler::GPU).copied().unwrap_or(0);
     let used = cluster.used();
     let nodes = cluster.list(named("Node"), None, "");
     let (count, nothing) = (nodes.len(), scheduler::Amounts::new());
     let mut reasons: std::collections::BTreeMap<String, usize> = Default::default();
-    let mut chosen = None;
+    let mut chosen: Option<(i128, String)> = None;
     for node in nodes {
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
+        let taken = used.get(name).unwrap_or(&nothing);
         let against = match scheduler::unfit(&pod["spec"], node) {
             Some(reason) => vec![reason],
-            None => scheduler::lacking(&asked, used.get(name).unwrap_or(&nothing), node),
+            None => scheduler::lacking(&asked, taken, node),
         };
         if against.is_empty() {
-            chosen = Some(name.to_owned());
-            break;
+            // The fullest node first, so that whole ones are left for big pods.
+            let free = scheduler::free_gpus(taken, node);
+            if chosen.as_ref().is_none_or(|(least, _)| free < *least) {
+                chosen = Some((free, name.to_owned()));
+            }
+            if free == wanted_gpus {
+                break;
+            }
         }
         for reason in against {
             *reasons.entry(reason).or_default() += 1;
@@ -222,7 +230,7 @@ fn bind(cluster: &mut Cluster, mut pod: Json) -> Json {
     cluster.give_back(used);
     let mut status = pod["status"].clone();
     let now = cluster.now();
-    if let Some(node) = chosen {
+    if let Some((_, node)) = chosen {
         pod["spec"]["nodeName"] = node.into();
         status["conditions"] = json!([condition("PodScheduled", "True", "", "", &now)]);
         pod["status"] = status;

@@ -133,7 +133,7 @@ fn list(cluster: &Cluster, request: &Request) -> Result<Json> {
         .filter(|(_, object)| filter.passes(object))
         .peekable();
     let (mut items, mut last) = (Vec::new(), String::new());
-    while let Some((key, object)) = rest.next() {
+    for (key, object) in rest.by_ref() {
         items.push(object.clone());
         last = key;
         if limit > 0 && items.len() == limit {

@@ -9,6 +9,8 @@ use crate::quantity;
 /// Resources by name (`cpu`, `memory`, `nvidia.com/gpu`, `pods`), in thousandths.
 pub(super) type Amounts = BTreeMap<String, i128>;
 
+pub(super) const GPU: &str = "nvidia.com/gpu";
+
 pub(super) fn add(to: &mut Amounts, amounts: &Amounts, sign: i128) {
     for (name, amount) in amounts {
         *to.entry(name.clone()).or_default() += sign * amount;
@@ -89,6 +91,11 @@ pub(super) fn lacking(asked: &Amounts, used: &Amounts, node: &Json) -> Vec<Strin
             name => format!("Insufficient {name}"),
         })
         .collect()
+}
+
+/// GPUs that nobody has taken, in thousandths.
+pub(super) fn free_gpus(used: &Amounts, node: &Json) -> i128 {
+    allocatable(node).get(GPU).copied().unwrap_or(0) - used.get(GPU).copied().unwrap_or(0)
 }
 
 fn tolerated(tolerations: &Json, taint: &Json) -> bool {

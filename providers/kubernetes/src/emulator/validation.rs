@@ -62,11 +62,11 @@ pub(super) fn check(kind: &Kind, object: &Json) -> Vec<Cause> {
         "CronJob" => cron_job(object, &mut causes),
         "Service" => service(spec, &mut causes),
         "HorizontalPodAutoscaler" => autoscaler(spec, &mut causes),
-        "PodDisruptionBudget" => {
-            if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
-                let why = "minAvailable and maxUnavailable cannot be both set";
-                causes.push(Cause::invalid("spec", &json!("PodDisruptionBudgetSpec"), why));
-            }
+        "PodDisruptionBudget"
+            if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() =>
+        {
+            let why = "minAvailable and maxUnavailable cannot be both set";
+            causes.push(Cause::invalid("spec", &json!("PodDisruptionBudgetSpec"), why));
         }
         "Secret" => {
             for key in object["data"].as_object().into_iter().flatten().map(|(key, _)| key) {
