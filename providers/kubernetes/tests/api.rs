@@ -97,7 +97,8 @@ fn map(name: &str) -> Json {
 #[tokio::test]
 async fn wrong_objects_are_refused_in_kubernetes_own_words() {
     let client = Client::new().await;
-    let cases: Vec<(&str, u16, &str, Box<dyn FnOnce(&mut Json)>)> = vec![
+    type Change = Box<dyn FnOnce(&mut Json)>;
+    let cases: Vec<(&str, u16, &str, Change)> = vec![
         (
             "unknown field \"spec.template.spec.containers[0].imag\"",
             400,

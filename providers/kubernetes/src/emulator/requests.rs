@@ -9,7 +9,7 @@ use super::controllers::{self, FOREGROUND};
 use super::kinds::{Kind, named};
 use super::status::{Cause, Refusal, Result};
 use super::store::Cluster;
-use super::{defaults, patch, selectors, validation};
+use super::{defaults, patch, protobuf, selectors, validation};
 
 /// One request for objects of a kind, as far as HTTP is concerned.
 pub(super) struct Request {
@@ -95,6 +95,10 @@ impl Request {
     }
 
     fn json(&self) -> Result<Json> {
+        if self.content_type.contains("protobuf") {
+            return protobuf::decode(&self.body)
+                .map_err(|why| Refusal::new(415, "UnsupportedMediaType", why));
+        }
         if self.content_type.contains("yaml") {
             return serde_norway::from_slice(&self.body)
                 .map_err(|error| Refusal::bad_request(format!("error decoding YAML: {error}")));
