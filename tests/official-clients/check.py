@@ -27,8 +27,12 @@ cloud "aws" { regions = ["us-east-1"] }
 cloud "gcp" { regions = ["us-central1"] }
 cloud "azure" { regions = ["eastus"] }
 cloud "edge" {
-  kind  = "kubernetes"
-  nodes { name = "box", count = 2, cpus = 8, memory = "32GiB" }
+  kind = "kubernetes"
+  node "box" {
+    count  = 2
+    cpus   = 8
+    memory = "32GiB"
+  }
 }
 """
 
