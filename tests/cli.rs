@@ -169,6 +169,8 @@ async fn drift_names_what_was_changed_behind_its_back() {
         "{}/aws/us-east-1/stack/apis/apps/v1/namespaces/stack/deployments/chat",
         served.kubernetes
     );
+    // The test speaks plain HTTP only, but the client wants to know its TLS first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::new();
     let answer = client
         .patch(&deployment)
