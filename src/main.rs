@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything can open a connection: without a default, rustls panics at the first one.
-    rustls::crypto::ring::default_provider().install_default().expect("nothing installed one before");
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nothing installed one before");
     fleetform::cli::main(std::env::args_os())
 }

@@ -52,7 +52,8 @@ fn exit_codes_are_terraforms() {
     place.run("plan -sandbox -nonsense stack").ends(1);
     place.run("plan -sandbox nowhere").ends(1);
     place.run("validate stack").ends(0).says("Success!");
-    place.run("fmt -check stack").ends(3);
+    place.edit("gpus      = 1", "gpus = 1");
+    place.run("fmt -check stack").ends(3).says("main.hcl");
     place.run("fmt stack").ends(0).says("main.hcl");
     place.run("fmt -check stack").ends(0);
     place.run("output -sandbox -stack-dir stack -raw url").ends(0).says("http://chat.");

@@ -123,11 +123,8 @@ fn same_sources(session: &Session<'_>, plan: &Plan) -> Result<(), Vec<Diagnostic
 }
 
 fn stale(why: &str) -> Diagnostic {
-    Diagnostic::error(
-        "Saved plan is stale",
-        format!("The plan cannot be applied any more: {why}."),
-    )
-    .hint("plan again")
+    Diagnostic::error("Saved plan is stale", format!("The plan cannot be applied any more: {why}."))
+        .hint("plan again")
 }
 
 fn approve(
@@ -228,9 +225,9 @@ async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended 
         let word = if plan.operation == Operation::Destroy { "Destroy" } else { "Apply" };
         let counts = match plan.operation {
             Operation::Destroy => format!("Resources: {destroyed} destroyed."),
-            Operation::Apply => format!(
-                "Resources: {added} added, {changed} changed, {destroyed} destroyed."
-            ),
+            Operation::Apply => {
+                format!("Resources: {added} added, {changed} changed, {destroyed} destroyed.")
+            }
         };
         let message = format!("{word} complete! {counts}");
         screen.say(&format!("\n{}\n", screen.paint.bold(&screen.paint.green(&message))));
@@ -239,9 +236,8 @@ async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended 
         show_outputs(screen, &shown);
         return Ok(0);
     }
-    let message = format!(
-        "Resources so far: {added} added, {changed} changed, {destroyed} destroyed."
-    );
+    let message =
+        format!("Resources so far: {added} added, {changed} changed, {destroyed} destroyed.");
     screen.say(&format!("\n{message}\n"));
     screen.event(
         "info",

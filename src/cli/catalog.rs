@@ -20,9 +20,12 @@ pub fn run(screen: &Screen, arguments: &Catalog) -> Ended {
         offerings.extend(provider.offerings());
     }
     check_names(arguments, &offerings)?;
-    let market = arguments.market.as_deref().map(str::parse::<Market>).transpose().map_err(|why| {
-        vec![Diagnostic::error("Not a market", format!("{why}."))]
-    })?;
+    let market = arguments
+        .market
+        .as_deref()
+        .map(str::parse::<Market>)
+        .transpose()
+        .map_err(|why| vec![Diagnostic::error("Not a market", format!("{why}."))])?;
     offerings.retain(|offering| keeps(arguments, market, offering));
     offerings.sort_by(|a, b| order(arguments.sort, a, b).then_with(|| a.id().cmp(&b.id())));
     let found = offerings.len();
@@ -96,7 +99,8 @@ fn keeps(arguments: &Catalog, market: Option<Market>, offering: &Offering) -> bo
         None => wanted == "none",
         Some(gpu) => gpu.eq_ignore_ascii_case(wanted),
     });
-    let region = arguments.region.as_deref().is_none_or(|pattern| matches(pattern, &offering.region));
+    let region =
+        arguments.region.as_deref().is_none_or(|pattern| matches(pattern, &offering.region));
     gpu && region
         && market.is_none_or(|market| market == offering.market)
         && arguments.min_gpus.is_none_or(|least| offering.gpus >= least)

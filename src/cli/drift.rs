@@ -39,10 +39,8 @@ pub async fn run(screen: &Screen, arguments: &Drift, ordered: &[(bool, String)])
         screen.say(&view::plan::drifted(drift, screen.paint));
         screen.say("\n");
     }
-    let message = format!(
-        "Drift: {changed} changed, {gone} missing, of {} managed objects.",
-        records.len()
-    );
+    let message =
+        format!("Drift: {changed} changed, {gone} missing, of {} managed objects.", records.len());
     screen.say(&format!("{}\n", screen.paint.bold(&message)));
     if !screen.in_automation {
         screen.say("\n\"fleetform apply\" makes them what the stack says again.\n");

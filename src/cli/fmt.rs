@@ -92,8 +92,7 @@ fn files(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Vec<Diagnostic>> 
     paths.sort();
     let mut found = Vec::new();
     for path in paths {
-        let hidden =
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if path.is_dir() {
             if recursive && !hidden {
                 found.extend(files(&path, true)?);

@@ -62,8 +62,7 @@ pub fn show(screen: &Screen, planned: &Planned, operation: &str) {
     }
     let counts = plan.counts();
     let message = view::plan::summary(plan, view::Paint::Plain);
-    let fields =
-        view::events::change_summary(counts.add, counts.change, counts.destroy, operation);
+    let fields = view::events::change_summary(counts.add, counts.change, counts.destroy, operation);
     screen.event("info", "change_summary", &message, fields);
     if screen.json {
         let placement = serde_json::json!({

@@ -62,11 +62,13 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
     };
     for address in &replace {
         if !desired.contains_key(address) {
-            return Err(vec![Diagnostic::error(
-                "No such address to replace",
-                format!("The stack makes no resource {address}."),
-            )
-            .hint("`fleetform state list` shows the addresses that exist")]);
+            return Err(vec![
+                Diagnostic::error(
+                    "No such address to replace",
+                    format!("The stack makes no resource {address}."),
+                )
+                .hint("`fleetform state list` shows the addresses that exist"),
+            ]);
         }
     }
     let changes = plan::diff(&desired, &observed.records, &replace, &session.clouds);
@@ -116,7 +118,8 @@ fn is_of_block(value: &Value) -> bool {
     let mut found = false;
     value.map_leaves(&mut |leaf| {
         if let Value::Unknown(unknown) = leaf {
-            found |= unknown.address.starts_with("registry.") || unknown.address.starts_with("cloud.");
+            found |=
+                unknown.address.starts_with("registry.") || unknown.address.starts_with("cloud.");
         }
         Value::Null
     });
@@ -177,19 +180,17 @@ fn addresses(texts: &[String]) -> Result<BTreeSet<Address>, Vec<Diagnostic>> {
             Ok(address) => {
                 parsed.insert(address);
             }
-            Err(error) => failures.push(
-                Diagnostic::error("Not an address", format!("{error}."))
-                    .hint("write it as the plan does, in quotes for the shell: 'TYPE.NAME[\"KEY\"]'"),
-            ),
+            Err(error) => {
+                failures.push(Diagnostic::error("Not an address", format!("{error}.")).hint(
+                    "write it as the plan does, in quotes for the shell: 'TYPE.NAME[\"KEY\"]'",
+                ))
+            }
         }
     }
     if failures.is_empty() { Ok(parsed) } else { Err(failures) }
 }
 
-async fn outputs(
-    session: &Session<'_>,
-    stack: Option<&Stack>,
-) -> BTreeMap<String, OutputChange> {
+async fn outputs(session: &Session<'_>, stack: Option<&Stack>) -> BTreeMap<String, OutputChange> {
     let before = session.journal.read(|log| log.state().outputs.clone()).await;
     let mut changes = BTreeMap::new();
     for (name, output) in &before {

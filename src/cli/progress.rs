@@ -55,7 +55,8 @@ impl<'a> Progress<'a> {
     }
 
     fn end(&self, change: &Change, phase: Phase) {
-        let running = self.running.lock().expect("no holder panics").remove(&Self::key(change, phase));
+        let running =
+            self.running.lock().expect("no holder panics").remove(&Self::key(change, phase));
         if let Some(running) = running {
             running.bar.finish_and_clear();
         }
@@ -117,8 +118,7 @@ impl Listener for Progress<'_> {
     fn failed(&self, change: &Change, phase: Phase, error: &Error, elapsed: Duration) {
         self.end(change, phase);
         let (_, _, done) = words(change, phase);
-        let message =
-            format!("{}: {done} errored after {}s", change.address, elapsed.as_secs());
+        let message = format!("{}: {done} errored after {}s", change.address, elapsed.as_secs());
         self.line(&message);
         let mut fields = hook(change, phase, None, Some(elapsed));
         fields["hook"]["error_class"] = error.class().into();

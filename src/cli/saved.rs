@@ -25,8 +25,9 @@ pub fn read(path: &Path) -> Result<Plan, Vec<Diagnostic>> {
         vec![Diagnostic::error("Not a usable plan file", what).hint(hint)]
     };
     let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes)
-            .map_err(|_| bad("is no text".into(), "plans are written by `fleetform plan -out=FILE`"))?,
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
+            bad("is no text".into(), "plans are written by `fleetform plan -out=FILE`")
+        })?,
         Err(error) => {
             return Err(bad(
                 format!("cannot be read: {error}"),
@@ -68,7 +69,9 @@ mod tests {
         write(&path, &plan).expect("written");
         assert_eq!(read(&path).expect("read"), plan);
         let text = std::fs::read_to_string(&path).expect("text");
-        for (from, to) in [("\"serial\":3", "\"serial\":4"), ("fleetform plan 1", "something"), ("}\n", "")] {
+        for (from, to) in
+            [("\"serial\":3", "\"serial\":4"), ("fleetform plan 1", "something"), ("}\n", "")]
+        {
             std::fs::write(&path, text.replace(from, to)).expect("written");
             let error = read(&path).expect_err("a damaged plan is refused");
             assert_eq!(error[0].summary, "Not a usable plan file");

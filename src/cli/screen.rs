@@ -68,7 +68,10 @@ impl Screen {
                 write_error(&format!("Warning: {}\n", diagnostic.summary));
             } else {
                 let style = view::diagnostic::Style { paint: self.paint, width: self.width };
-                write_error(&format!("\n{}", view::diagnostic::render(diagnostic, &sources, style)));
+                write_error(&format!(
+                    "\n{}",
+                    view::diagnostic::render(diagnostic, &sources, style)
+                ));
             }
         }
     }

@@ -58,7 +58,11 @@ impl Setting {
         }
     }
 
-    pub fn new(directory: &Path, arguments: &StackArguments, ordered: &[(bool, String)]) -> Setting {
+    pub fn new(
+        directory: &Path,
+        arguments: &StackArguments,
+        ordered: &[(bool, String)],
+    ) -> Setting {
         Setting {
             directory: directory.to_owned(),
             environment: arguments.environment.clone(),
@@ -115,7 +119,10 @@ impl<'a> Session<'a> {
     }
 
     /// Opens the state and the clouds of a stack. Writes nothing yet.
-    pub async fn open(screen: &'a Screen, setting: &Setting) -> Result<Session<'a>, Vec<Diagnostic>> {
+    pub async fn open(
+        screen: &'a Screen,
+        setting: &Setting,
+    ) -> Result<Session<'a>, Vec<Diagnostic>> {
         // The stack says where the state is, and the state has the key of the digests: the first
         // evaluation is for the place alone.
         let first = Session::stack(screen, setting)?;
@@ -133,15 +140,22 @@ impl<'a> Session<'a> {
         })?;
         let inputs = inputs(setting, &stack);
         let owner = Owner { stack: stack.name.clone(), lineage };
-        Ok(Session { screen, stack, inputs, clouds, journal, owner, sandbox: running, files, config })
+        Ok(Session {
+            screen,
+            stack,
+            inputs,
+            clouds,
+            journal,
+            owner,
+            sandbox: running,
+            files,
+            config,
+        })
     }
 
     /// Opens the state alone, for verbs that only look into it. The stack is evaluated for the place of
     /// its state.
-    pub async fn open_state(
-        screen: &Screen,
-        setting: &Setting,
-    ) -> Result<Kept, Vec<Diagnostic>> {
+    pub async fn open_state(screen: &Screen, setting: &Setting) -> Result<Kept, Vec<Diagnostic>> {
         let stack = Session::stack(screen, setting)?;
         Ok(Kept { journal: open_state(&stack, setting).await? })
     }
@@ -239,10 +253,10 @@ fn evaluate(
     if unreadable.iter().any(Diagnostic::is_error) {
         return Err(unreadable);
     }
-    let values = setting.values.iter().map(|(name, value)| config::Given::Value {
-        name: name.clone(),
-        value: value.clone(),
-    });
+    let values = setting
+        .values
+        .iter()
+        .map(|(name, value)| config::Given::Value { name: name.clone(), value: value.clone() });
     files.variables.extend(values);
     match config::evaluate(&files, inputs) {
         Ok(mut stack) => {

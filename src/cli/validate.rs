@@ -28,7 +28,11 @@ pub fn run(screen: &Screen, arguments: &Validate, ordered: &[(bool, String)]) ->
         screen.diagnostics(&found);
         if valid {
             let word = screen.paint.bold(&screen.paint.green("Success!"));
-            let rest = if found.is_empty() { "." } else { ", but there were some warnings as shown above." };
+            let rest = if found.is_empty() {
+                "."
+            } else {
+                ", but there were some warnings as shown above."
+            };
             screen.say(&format!("{word} The stack is valid{rest}\n"));
         }
     }

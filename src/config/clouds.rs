@@ -269,7 +269,7 @@ fn check_names(reader: &Reader, attribute: &str, names: &mut Vec<String>) {
 }
 
 pub(super) fn registry(reader: &Reader) -> Registry {
-    reader.require("clouds", "[cloud.aws]");
+    reader.require("clouds", "[cloud.main]");
     Registry {
         clouds: reader.references("clouds", "cloud").unwrap_or_default(),
         immutable_tags: reader.bool("immutable_tags").unwrap_or(false),

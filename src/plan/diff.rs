@@ -6,7 +6,7 @@ use fleetform_contract::{
     Address, Attributes, Ownership, Record, Resource, Schema, Unknown, Value, path,
 };
 
-use super::{Action, Change, Reason, order};
+use super::{Action, Change, Path, Reason, order};
 
 /// What the planner asks about types; the clouds know the answers.
 pub trait Schemas {
@@ -92,9 +92,9 @@ fn one(
     let schema = schemas.schema(&change.address.kind);
     let after = merge_attributes(wanted, &record.attributes, schema);
     let paths = differences(&record.attributes, &after);
-    let forcing: Vec<String> = paths
+    let forcing: Vec<Path> = paths
         .iter()
-        .filter(|path| schema.is_some_and(|schema| schema.forces_replacement(path)))
+        .filter(|path| schema.is_some_and(|schema| schema.forces_replacement(&path.join("."))))
         .cloned()
         .collect();
     if !forcing.is_empty() {
@@ -130,6 +130,16 @@ pub(crate) fn lookup<'a>(attributes: &'a Attributes, dotted: &str) -> Option<&'a
     let (first, rest) = dotted.split_once('.').map_or((dotted, None), |(a, b)| (a, Some(b)));
     let value = attributes.get(first)?;
     rest.map_or(Some(value), |rest| value.at(rest))
+}
+
+/// What stands at a path of attributes.
+pub(crate) fn at<'a>(attributes: &'a Attributes, path: &[String]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(attributes.get(first)?, |value, part| match value {
+        Value::Map(map) => map.get(part),
+        Value::List(items) => items.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
 }
 
 /// What a newly made object will look like: what we set, and what the cloud computes.
@@ -200,17 +210,17 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// Dotted paths of the leaves that differ.
-pub(crate) fn differences(before: &Attributes, after: &Attributes) -> Vec<String> {
+/// The leaves that differ.
+pub(crate) fn differences(before: &Attributes, after: &Attributes) -> Vec<Path> {
     let mut paths = Vec::new();
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for name in names {
-        collect(name, before.get(name), after.get(name), &mut paths);
+        collect(&mut vec![name.clone()], before.get(name), after.get(name), &mut paths);
     }
     paths
 }
 
-fn collect(path: &str, before: Option<&Value>, after: Option<&Value>, paths: &mut Vec<String>) {
+fn collect(path: &mut Path, before: Option<&Value>, after: Option<&Value>, paths: &mut Vec<Path>) {
     let (before, after) = (before.unwrap_or(&Value::Null), after.unwrap_or(&Value::Null));
     if same(before, after) {
         return;
@@ -219,15 +229,18 @@ fn collect(path: &str, before: Option<&Value>, after: Option<&Value>, paths: &mu
         (Value::Map(before), Value::Map(after)) => {
             let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
             for name in names {
-                let inner = self::path(&[path, name]);
-                collect(&inner, before.get(name), after.get(name), paths);
+                path.push(name.clone());
+                collect(path, before.get(name), after.get(name), paths);
+                path.pop();
             }
         }
         (Value::List(before), Value::List(after)) if before.len() == after.len() => {
             for (index, (before, after)) in before.iter().zip(after).enumerate() {
-                collect(&self::path(&[path, &index.to_string()]), Some(before), Some(after), paths);
+                path.push(index.to_string());
+                collect(path, Some(before), Some(after), paths);
+                path.pop();
             }
         }
-        _ => paths.push(path.to_owned()),
+        _ => paths.push(path.clone()),
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::placement::Placement;
 
 pub use diff::{Schemas, diff, same};
-pub(crate) use diff::{differences, lookup};
+pub(crate) use diff::{at, differences, lookup};
 pub use order::{Phase, Step, order};
 
 /// The difference between what should exist and what does, ready to be reviewed and applied.
@@ -76,8 +76,8 @@ pub struct Change {
     pub desired: Option<Resource>,
     /// Every attribute afterwards, with unknowns; `None` for a deletion.
     pub after: Option<Attributes>,
-    /// Paths of the attributes that force a replacement.
-    pub replace_paths: Vec<String>,
+    /// The attributes that force a replacement.
+    pub replace_paths: Vec<Path>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,6 +104,9 @@ pub enum Reason {
     DeleteBecauseNoResourceConfig,
 }
 
+/// The way to a value inside attributes, part by part: keys may hold dots (`fleetform.dev/pool`).
+pub type Path = Vec<String>;
+
 /// One recorded object that is not as recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
@@ -111,8 +114,8 @@ pub struct Drift {
     pub before: Attributes,
     /// `None` when it is gone.
     pub after: Option<Attributes>,
-    /// Dotted paths that differ; empty when it is gone.
-    pub paths: Vec<String>,
+    /// What differs; empty when it is gone.
+    pub paths: Vec<Path>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

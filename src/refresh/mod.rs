@@ -86,9 +86,9 @@ async fn read(
 fn note(record: &Record, remote: &Remote, vault: &Vault, observed: &mut Observed) {
     let schema = fleetform_providers::schema(&record.address.kind);
     let attributes = seal(&record.address, &remote.attributes, schema, vault);
-    let paths: Vec<String> = differences(&record.attributes, &attributes)
+    let paths: Vec<_> = differences(&record.attributes, &attributes)
         .into_iter()
-        .filter(|path| is_ours(schema, path))
+        .filter(|path| is_ours(schema, &path.join(".")))
         .collect();
     if !paths.is_empty() {
         observed.drift.push(Drift {

@@ -63,30 +63,23 @@ pub fn change(change: &Change, paint: Paint) -> String {
         change.address.name
     );
     match change.action {
-        Action::Create => writer.entries(6, Mark::Add, &empty, after, ""),
-        Action::Delete => writer.entries(6, Mark::Remove, before, &empty, ""),
-        _ => writer.entries(6, Mark::Change, before, after, ""),
+        Action::Create => writer.entries(6, Mark::Add, &empty, after, &mut Vec::new()),
+        Action::Delete => writer.entries(6, Mark::Remove, before, &empty, &mut Vec::new()),
+        _ => writer.entries(6, Mark::Change, before, after, &mut Vec::new()),
     }
     writer.text += "    }\n";
     writer.text
 }
 
-/// A value as an output's change shows it, at `indent`.
-pub fn output(
+/// One named value that changes, at `indent`.
+pub fn value_change(
+    indent: usize,
     name: &str,
     width: usize,
     before: Option<&Value>,
     after: Option<&Value>,
-    sensitive: bool,
     paint: Paint,
 ) -> String {
-    let hidden = Value::Secret(fleetform_contract::Secret {
-        reference: String::new(),
-        digest: String::new(),
-    });
-    let show =
-        |value: Option<&Value>| value.map(|v| if sensitive { hidden.clone() } else { v.clone() });
-    let (shown_before, shown_after) = (show(before), show(after));
     let mark = match (before, after) {
         (None, _) => Mark::Add,
         (_, None) => Mark::Remove,
@@ -94,8 +87,29 @@ pub fn output(
     };
     let mut writer = Writer { text: String::new(), paint, forcing: &[] };
     let label = format!("{name:<width$} = ");
-    writer.entry(4, mark, &label, shown_before.as_ref(), shown_after.as_ref(), "", name);
+    writer.entry(indent, mark, &label, before, after, "", &mut Vec::new());
     writer.text
+}
+
+/// What stands for a value that must not be seen.
+pub fn hidden() -> Value {
+    Value::Secret(fleetform_contract::Secret { reference: String::new(), digest: String::new() })
+}
+
+/// A path as HCL would write it: `metadata.labels["fleetform.dev/pool"]`, `taint[0].key`.
+pub fn path(path: &[String]) -> String {
+    let mut text = String::new();
+    for part in path {
+        if part.parse::<usize>().is_ok() {
+            let _ = write!(text, "[{part}]");
+        } else if key(part) == *part {
+            let dot = if text.is_empty() { "" } else { "." };
+            let _ = write!(text, "{dot}{part}");
+        } else {
+            let _ = write!(text, "[{}]", quote(part));
+        }
+    }
+    text
 }
 
 /// A value as HCL writes it.
@@ -133,7 +147,7 @@ enum Mark {
 struct Writer<'a> {
     text: String,
     paint: Paint,
-    forcing: &'a [String],
+    forcing: &'a [crate::plan::Path],
 }
 
 impl Writer<'_> {
@@ -144,7 +158,7 @@ impl Writer<'_> {
         mark: Mark,
         before: &Attributes,
         after: &Attributes,
-        path: &str,
+        path: &mut crate::plan::Path,
     ) {
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let mut shown = Vec::new();
@@ -169,9 +183,10 @@ impl Writer<'_> {
         }
         let width = shown.iter().map(|(name, ..)| key(name).chars().count()).max().unwrap_or(0);
         for (name, entry_mark, old, new) in shown {
-            let name_path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let label = format!("{:<width$} = ", key(name));
-            self.entry(indent, entry_mark, &label, old, new, "", &name_path);
+            path.push(name.clone());
+            self.entry(indent, entry_mark, &label, old, new, "", path);
+            path.pop();
         }
         if hidden > 0 {
             self.hidden(indent, hidden, "attribute");
@@ -204,9 +219,9 @@ impl Writer<'_> {
         before: Option<&Value>,
         after: Option<&Value>,
         comma: &str,
-        path: &str,
+        path: &mut crate::plan::Path,
     ) {
-        let forces = self.forcing.iter().any(|forcing| forcing == path);
+        let forces = self.forcing.contains(path);
         let end = if forces { self.paint.red(" # forces replacement") } else { String::new() };
         let null = Value::Null;
         let (old, new) = (before.unwrap_or(&null), after.unwrap_or(&null));
@@ -226,7 +241,7 @@ impl Writer<'_> {
         let _ = writeln!(self.text, "{comma}{end}");
     }
 
-    fn changed(&mut self, indent: usize, old: &Value, new: &Value, path: &str) {
+    fn changed(&mut self, indent: usize, old: &Value, new: &Value, path: &mut crate::plan::Path) {
         match (old, new) {
             (Value::Map(old), Value::Map(new)) => {
                 self.text += "{\n";
@@ -263,7 +278,7 @@ impl Writer<'_> {
         }
     }
 
-    fn items(&mut self, indent: usize, old: &[Value], new: &[Value], path: &str) {
+    fn items(&mut self, indent: usize, old: &[Value], new: &[Value], path: &mut crate::plan::Path) {
         // Lists of blocks keep their places; other lists are compared as sequences.
         let blocks = |items: &[Value]| items.iter().any(|item| matches!(item, Value::Map(_)));
         if old.len() == new.len() && (blocks(old) || blocks(new)) {
@@ -272,8 +287,9 @@ impl Writer<'_> {
                 if same(old, new) {
                     hidden += 1;
                 } else {
-                    let inner = format!("{path}.{index}");
-                    self.entry(indent, Mark::Change, "", Some(old), Some(new), ",", &inner);
+                    path.push(index.to_string());
+                    self.entry(indent, Mark::Change, "", Some(old), Some(new), ",", path);
+                    path.pop();
                 }
             }
             if hidden > 0 {

@@ -67,8 +67,8 @@ pub fn planned_change(change: &Change) -> (String, Json) {
 /// (message, fields) of `resource_drift`.
 pub fn resource_drift(drift: &crate::plan::Drift) -> (String, Json) {
     let action = if drift.after.is_some() { "update" } else { "delete" };
-    let change =
-        json!({ "resource": resource(&drift.address), "action": action, "paths": drift.paths });
+    let paths: Vec<String> = drift.paths.iter().map(|path| super::change::path(path)).collect();
+    let change = json!({ "resource": resource(&drift.address), "action": action, "paths": paths });
     (format!("{}: Drift detected ({action})", drift.address), json!({ "change": change }))
 }
 

@@ -227,7 +227,7 @@ fn resource_change(change: &Change) -> Json {
     });
     if !change.replace_paths.is_empty() {
         let paths = change.replace_paths.iter().map(|path| {
-            path.split('.')
+            path.iter()
                 .map(|part| part.parse::<u64>().map_or_else(|_| json!(part), |index| json!(index)))
                 .collect::<Json>()
         });
@@ -261,6 +261,7 @@ pub fn drift(drift: &crate::plan::Drift) -> Json {
                 .map_or(Json::Bool(false), |after| map_marks(after, &is_secret)),
         }),
     );
-    out.insert("fleetform_paths".into(), drift.paths.clone().into());
+    let paths: Vec<String> = drift.paths.iter().map(|path| super::change::path(path)).collect();
+    out.insert("fleetform_paths".into(), paths.into());
     Json::Object(out)
 }

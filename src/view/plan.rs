@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use fleetform_contract::Value;
+
 use super::Paint;
-use super::change::{change, output, symbol};
+use super::change::{change, symbol, value_change};
 use super::money::{difference, dollars};
 use super::table::{Align, table};
 use crate::placement::Placement;
@@ -172,19 +174,11 @@ pub fn drifted(drift: &crate::plan::Drift, paint: Paint) -> String {
         drift.address.kind,
         drift.address.name
     );
-    let width = drift.paths.iter().map(|path| path.len()).max().unwrap_or(0);
-    for path in &drift.paths {
-        let before = crate::plan::lookup(&drift.before, path);
-        let now = crate::plan::lookup(after, path);
-        text += &output(
-            path,
-            width,
-            Some(before.unwrap_or(&fleetform_contract::Value::Null)),
-            Some(now.unwrap_or(&fleetform_contract::Value::Null)),
-            false,
-            paint,
-        )
-        .replacen("    ", "      ", 1);
+    let names: Vec<String> = drift.paths.iter().map(|path| super::change::path(path)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (path, name) in drift.paths.iter().zip(&names) {
+        let (before, now) = (crate::plan::at(&drift.before, path), crate::plan::at(after, path));
+        text += &value_change(6, name, width, before, now, paint);
     }
     text += "    }\n";
     text
@@ -199,15 +193,12 @@ fn outputs(plan: &Plan, paint: Paint) -> String {
     let mut text = String::from("\nChanges to Outputs:\n");
     let width = changed.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     for (name, change) in changed {
-        text += &output(
-            name,
-            width,
-            change.before.as_ref(),
-            change.after.as_ref(),
-            change.sensitive,
-            paint,
-        )
-        .replacen("    ", "  ", 1);
+        let hide = |value: &Option<Value>| match value {
+            Some(_) if change.sensitive => Some(super::change::hidden()),
+            other => other.clone(),
+        };
+        let (before, after) = (hide(&change.before), hide(&change.after));
+        text += &value_change(2, name, width, before.as_ref(), after.as_ref(), paint);
     }
     text
 }
