@@ -1,4 +1,5 @@
-//! How the official clients of each cloud are pointed at the sandbox: lines to copy into a shell.
+//! How the official clients of each cloud are pointed at the sandbox: lines to copy into a shell, all of
+//! them at once if you like.
 
 use std::fmt::Write;
 
@@ -7,7 +8,7 @@ use fleetform_contract::Cloud;
 /// For what runs inside the clusters of any cloud. `keys` are those of the clusters there are.
 pub fn clusters(url: &str, clouds: &[Cloud], keys: &[String]) -> String {
     let mut text =
-        format!("Kubernetes: every cluster's API server is at {url}/KIND/REGION/CLUSTER\n");
+        format!("# Kubernetes: every cluster's API server is at {url}/KIND/REGION/CLUSTER\n");
     // Without a kubeconfig of its own kubectl would send this server a user's credentials.
     let kubectl = |key: &str| {
         format!("  kubectl --kubeconfig=/dev/null --server={url}/{key} get all --all-namespaces\n")
@@ -87,7 +88,7 @@ fn account<'a>(cloud: &'a Cloud, name: &str) -> &'a str {
 }
 
 fn title(cloud: &Cloud, remark: &str) -> String {
-    format!("cloud \"{}\" ({remark}):\n", cloud.name)
+    format!("# cloud \"{}\" ({remark})\n", cloud.name)
 }
 
 fn region<'a>(cloud: &'a Cloud, default: &'a str) -> &'a str {
