@@ -2,12 +2,15 @@
 
 mod sandbox;
 
+use async_trait::async_trait;
 use fleetform_contract::conformance::{self, Case};
 use fleetform_contract::{
-    Address, Autoscale, JobSettings, Resource, Value, Workload, WorkloadKind,
+    Address, Autoscale, Error, JobSettings, Objects, Owner, Progress, Record, Reference, Remote,
+    Resource, Result, Schema, Token, Value, Workload, WorkloadKind,
 };
+use fleetform_sandbox::FaultPlan;
 
-use sandbox::{cluster, find, owner, resources, set, workload};
+use sandbox::{cluster, find, owner, resources, served, set, workload};
 
 fn everything() -> Vec<Resource> {
     let job = |schedule: Option<&str>| {
@@ -41,9 +44,8 @@ fn everything() -> Vec<Resource> {
     made
 }
 
-#[tokio::test]
-async fn every_kind_lives_its_life() {
-    let (objects, _served) = cluster().await;
+/// Every kind with something to change in place.
+fn cases() -> Vec<Case> {
     let cases = everything().into_iter().map(|resource| {
         let mut updated = resource.clone();
         match resource.address.kind.as_str() {
@@ -61,5 +63,76 @@ async fn every_kind_lives_its_life() {
         }
         Case { resource, updated: Some(updated) }
     });
-    conformance::check(&*objects, &owner(), cases.collect()).await;
+    cases.collect()
+}
+
+#[tokio::test]
+async fn every_kind_lives_its_life() {
+    let (objects, _served) = cluster().await;
+    conformance::check(&*objects, &owner(), cases()).await;
+}
+
+/// The same with every sixth answer missing or refused, and a caller that does what errors tell it.
+#[tokio::test]
+async fn every_kind_lives_its_life_among_faults() {
+    let faults = FaultPlan { throttled: 0.05, unavailable: 0.05, answer_lost: 0.05 };
+    let (access, _served, _) = served(faults).await;
+    let objects = fleetform_kubernetes::objects(&access).expect("a plain server");
+    conformance::check(&Retrying(objects), &owner(), cases()).await;
+}
+
+struct Retrying(Box<dyn Objects>);
+
+/// Until it is not a fault's error, at most a thousand times.
+macro_rules! retry {
+    ($call:expr) => {{
+        let mut result = $call.await;
+        for _ in 0..1000 {
+            match result {
+                Err(Error::Throttled { .. } | Error::Lost { .. } | Error::Conflict { .. }) => {
+                    result = $call.await;
+                }
+                _ => break,
+            }
+        }
+        result
+    }};
+}
+
+#[async_trait]
+impl Objects for Retrying {
+    fn schema(&self, kind: &str) -> Option<&'static Schema> {
+        self.0.schema(kind)
+    }
+
+    async fn read(&self, reference: Reference<'_>) -> Result<Option<Remote>> {
+        retry!(self.0.read(reference))
+    }
+
+    async fn create(
+        &self,
+        desired: &Resource,
+        token: &Token,
+        progress: &dyn Progress,
+    ) -> Result<Remote> {
+        retry!(self.0.create(desired, token, progress))
+    }
+
+    async fn update(
+        &self,
+        record: &Record,
+        desired: &Resource,
+        token: &Token,
+        progress: &dyn Progress,
+    ) -> Result<Remote> {
+        retry!(self.0.update(record, desired, token, progress))
+    }
+
+    async fn delete(&self, record: &Record, token: &Token, progress: &dyn Progress) -> Result<()> {
+        retry!(self.0.delete(record, token, progress))
+    }
+
+    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+        retry!(self.0.list(owner))
+    }
 }

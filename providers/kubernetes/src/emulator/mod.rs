@@ -6,11 +6,13 @@
 //! amounts, and nothing is ever run.
 
 mod apply;
+mod bodies;
 mod controllers;
 mod defaults;
 mod discovery;
 mod fields;
 mod kinds;
+mod kubelet;
 mod nodes;
 mod patch;
 mod pods;

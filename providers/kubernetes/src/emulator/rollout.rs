@@ -2,10 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::controllers::{
-    condition, make_pod, owned, owner_reference, patience, progress, remove_owned, suffix,
-};
+use super::controllers::{owned, patience, remove_owned};
 use super::kinds::named;
+use super::kubelet::{condition, make_pod, owner_reference, progress, suffix};
 use super::store::Cluster;
 use crate::labels;
 
