@@ -317,9 +317,13 @@ fn sum(arguments: &Arguments) -> Result<Value> {
 
 fn transpose(arguments: &Arguments) -> Result<Value> {
     let mut out: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut bytes = 0;
     for (key, items) in arguments.map(0)? {
         let why = || arguments.wrong(0, format!("element \"{key}\": list of string required"));
-        for item in items.as_list().ok_or_else(why)? {
+        let items = items.as_list().ok_or_else(why)?;
+        bytes += items.len().saturating_mul(key.len());
+        arguments.check_text(bytes)?;
+        for item in items {
             let name = types::to_text(item).ok_or_else(why)?;
             out.entry(name).or_default().push(key.as_str().into());
         }

@@ -10,6 +10,7 @@ use std::str::Chars;
 use fleetform_contract::Value;
 
 use super::types::text;
+use super::{MAX_ELEMENTS, MAX_TEXT_BYTES};
 
 /// A list of a map per line, by the names in the first line.
 ///
@@ -24,10 +25,17 @@ pub(super) fn decode(source: &str) -> Result<Value, String> {
             return Err(format!("duplicate column name \"{name}\""));
         }
     }
+    // Every line repeats the names.
+    let bytes_of_names: usize = names.iter().map(String::len).sum();
     let mut out = Vec::new();
     while let Some((line, fields)) = rows.next_row()? {
         if fields.len() != names.len() {
             return Err(format!("CSV parse error on line {line}: wrong number of fields"));
+        }
+        if (out.len() + 1).saturating_mul(names.len()) > MAX_ELEMENTS
+            || (out.len() + 1).saturating_mul(bytes_of_names) > MAX_TEXT_BYTES
+        {
+            return Err(format!("there are too many cells from line {line} on"));
         }
         let cells = names.iter().cloned().zip(fields.into_iter().map(text));
         out.push(Value::map(cells));

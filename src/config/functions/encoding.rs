@@ -32,7 +32,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("yamldecode", &["src"], |arguments| {
         yaml_reader::decode(&arguments.text(0)?).map_err(|why| arguments.wrong(0, why))
     }),
-    function("yamlencode", &["value"], |arguments| Ok(yaml::encode(arguments.nullable(0)).into())),
+    function("yamlencode", &["value"], |arguments| {
+        let value = arguments.nullable(0);
+        arguments.check_text(yaml::indentation(value, 0))?;
+        Ok(yaml::encode(value).into())
+    }),
 ];
 
 /// The bytes of a base64 text; line breaks in it mean nothing.

@@ -36,10 +36,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function("filebase64", &["path"], |arguments| Ok(STANDARD.encode(read(arguments)?).into())),
     function("fileexists", &["path"], fileexists),
     function("fileset", &["path", "pattern"], fileset),
-    function("pathexpand", &["path"], |arguments| {
-        let path = arguments.text(0)?;
-        Ok(text(expand(&path).to_string_lossy()))
-    }),
+    function("pathexpand", &["path"], |arguments| Ok(text(expanded(arguments)?.to_string_lossy()))),
 ];
 
 /// Most directory entries that `fileset` looks at.
@@ -48,24 +45,25 @@ const MAX_ENTRIES: usize = 100_000;
 /// Deepest directory that `fileset` looks into; symbolic links can make circles.
 const MAX_DEPTH: usize = 64;
 
-/// A path with the home directory in place of a leading `~`.
-fn expand(path: &str) -> PathBuf {
+/// The path in the first argument, with the home directory in place of a leading `~`.
+fn expanded(arguments: &Arguments) -> Result<PathBuf> {
+    let path = arguments.text(0)?;
     let rest = match path.strip_prefix('~') {
+        None => return Ok(PathBuf::from(&*path)),
         Some("") => "",
-        Some(rest) if rest.starts_with('/') => &rest[1..],
-        _ => return PathBuf::from(path),
+        Some(rest) => rest
+            .strip_prefix('/')
+            .ok_or_else(|| arguments.wrong(0, "cannot expand user-specific home dir"))?,
     };
-    match std::env::home_dir() {
-        Some(home) if rest.is_empty() => home,
-        Some(home) => home.join(rest),
-        None => PathBuf::from(path),
-    }
+    let home = std::env::home_dir()
+        .ok_or_else(|| arguments.wrong(0, "the home directory is not known"))?;
+    Ok(if rest.is_empty() { home } else { home.join(rest) })
 }
 
 /// The bytes of the file that the first argument names.
 pub(super) fn read(arguments: &Arguments) -> Result<Vec<u8>> {
     let name = arguments.text(0)?;
-    let path = arguments.context.directory.join(expand(&name));
+    let path = arguments.context.directory.join(expanded(arguments)?);
     let wrong = |why: String| arguments.wrong(0, why);
     let metadata = fs::metadata(&path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
@@ -95,7 +93,7 @@ pub(super) fn read(arguments: &Arguments) -> Result<Vec<u8>> {
 
 fn fileexists(arguments: &Arguments) -> Result<Value> {
     let name = arguments.text(0)?;
-    match fs::metadata(arguments.context.directory.join(expand(&name))) {
+    match fs::metadata(arguments.context.directory.join(expanded(arguments)?)) {
         Ok(metadata) if metadata.is_file() => Ok(true.into()),
         Ok(_) => Err(arguments.wrong(0, format!("\"{name}\" is not a regular file"))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false.into()),
@@ -143,8 +141,8 @@ fn dirname(path: &str) -> String {
 }
 
 fn fileset(arguments: &Arguments) -> Result<Value> {
-    let (path, pattern) = (arguments.text(0)?, arguments.text(1)?);
-    let mut root = arguments.context.directory.join(expand(&path));
+    let pattern = arguments.text(1)?;
+    let mut root = arguments.context.directory.join(expanded(arguments)?);
     let mut prefix = String::new();
     let mut pattern = clean(&pattern);
     while let Some(rest) = pattern.strip_prefix("../") {

@@ -3,7 +3,7 @@
 use fleetform_contract::Value;
 
 use super::numbers::number_to_text;
-use super::types;
+use super::{MAX_ELEMENTS, types};
 
 /// One line of JSON: keys in order, numbers without exponents, `<`, `>` and `&` escaped as Go does.
 pub(super) fn encode(value: &Value) -> String {
@@ -68,6 +68,11 @@ fn quote(text: &str, out: &mut String) {
 /// # Errors
 /// What is wrong with it, and where.
 pub(super) fn decode(text: &str) -> Result<Value, String> {
+    // Before every value but the first stands one of these.
+    let values = text.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if values > MAX_ELEMENTS {
+        return Err(format!("there are more than {MAX_ELEMENTS} values in it"));
+    }
     serde_json::from_str::<serde_json::Value>(text)
         .map_err(|error| error.to_string())
         .map(|json| normal(&Value::from_plain_json(&json)))

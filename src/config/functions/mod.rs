@@ -17,6 +17,7 @@
 mod arguments;
 mod numbers;
 mod types;
+mod weight;
 
 mod collections;
 mod csv;
@@ -48,7 +49,8 @@ use arguments::Arguments;
 pub use numbers::{number_to_text, parse_number, tidy};
 pub use types::{NoCommonType, text, to_text, unify};
 
-/// Longest text a function gives or a file function reads, in bytes.
+/// Most bytes of text in what a function gives or a file function reads, beyond what its arguments
+/// have.
 pub const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// Most elements a function puts into a list that is longer than its arguments.
@@ -149,10 +151,12 @@ pub fn call(name: &str, arguments: &[Value], context: &Context) -> Result<Value>
 
 /// The names of all functions, those of the evaluator included, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    let mut names: Vec<&'static str> =
-        FUNCTIONS.keys().copied().chain(EVALUATED_ELSEWHERE).collect();
-    names.sort_unstable();
-    names.into_iter()
+    static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let mut names: Vec<_> = FUNCTIONS.keys().copied().chain(EVALUATED_ELSEWHERE).collect();
+        names.sort_unstable();
+        names
+    });
+    NAMES.iter().copied()
 }
 
 /// Why a function that Terraform has is not here.

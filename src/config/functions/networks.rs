@@ -8,6 +8,7 @@ use super::arguments::Arguments;
 use super::{Function, Result, function, variadic};
 
 pub(super) const FUNCTIONS: &[Function] = &[
+    function("cidrcontains", &["containing_prefix", "contained_ip_or_prefix"], cidrcontains),
     function("cidrhost", &["prefix", "hostnum"], cidrhost),
     function("cidrnetmask", &["prefix"], cidrnetmask),
     function("cidrsubnet", &["prefix", "newbits", "netnum"], cidrsubnet),
@@ -75,6 +76,23 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 
 fn low_bits(count: u32) -> u128 {
     u128::MAX.checked_shr(128 - count).unwrap_or(0)
+}
+
+/// OpenTofu's: whether a network holds an address or the whole of another network.
+fn cidrcontains(arguments: &Arguments) -> Result<Value> {
+    let outer = Network::parse(arguments, 0)?;
+    let text = arguments.text(1)?;
+    let inner = match parse_address(&text) {
+        Some(IpAddr::V4(address)) => {
+            Network { start: address.to_bits().into(), length: 32, bits: 32 }
+        }
+        Some(IpAddr::V6(address)) => Network { start: address.to_bits(), length: 128, bits: 128 },
+        None => Network::parse(arguments, 1)?,
+    };
+    if inner.bits != outer.bits {
+        return Err(arguments.wrong(1, "address family mismatch: one is IPv4, the other IPv6"));
+    }
+    Ok((outer.start <= inner.start && inner.last() <= outer.last()).into())
 }
 
 fn cidrhost(arguments: &Arguments) -> Result<Value> {

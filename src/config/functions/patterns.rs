@@ -13,7 +13,7 @@ use regex::{Captures, Regex, RegexBuilder};
 
 use super::arguments::Arguments;
 use super::types::text;
-use super::{Function, FunctionError, MAX_ELEMENTS, Result, function};
+use super::{Function, FunctionError, Result, function};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("regex", &["pattern", "string"], regex),
@@ -30,6 +30,7 @@ fn regex(arguments: &Arguments) -> Result<Value> {
     let captures = pattern
         .captures(&whole)
         .ok_or_else(|| FunctionError::new("pattern did not match any part of the given string"))?;
+    arguments.check_text(weight(&captures))?;
     Ok(found(&pattern, &captures))
 }
 
@@ -37,11 +38,20 @@ fn regexall(arguments: &Arguments) -> Result<Value> {
     let pattern = compile(arguments, 0, &arguments.text(0)?)?;
     let whole = arguments.text(1)?;
     let mut out = Vec::new();
-    for captures in pattern.captures_iter(&whole).take(MAX_ELEMENTS + 1) {
+    let (mut elements, mut bytes) = (0, 0);
+    for captures in pattern.captures_iter(&whole) {
+        elements += captures.len();
+        bytes += weight(&captures);
+        arguments.check_elements(elements)?;
+        arguments.check_text(bytes)?;
         out.push(found(&pattern, &captures));
-        arguments.check_elements(out.len().saturating_mul(captures.len()))?;
     }
     Ok(Value::List(out))
+}
+
+/// The bytes of all groups: they may overlap.
+fn weight(captures: &Captures) -> usize {
+    captures.iter().flatten().map(|group| group.len()).sum()
 }
 
 fn replace(arguments: &Arguments) -> Result<Value> {
@@ -49,14 +59,17 @@ fn replace(arguments: &Arguments) -> Result<Value> {
     let replacement = arguments.text(2)?;
     if let Some(pattern) = searched.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
         let pattern = compile(arguments, 1, pattern)?;
+        let references = replacement.matches('$').count();
         let mut out = String::new();
         let mut end = 0;
         for captures in pattern.captures_iter(&whole) {
             let Some(all) = captures.get(0) else { continue };
             out.push_str(&whole[end..all.start()]);
+            let longest = captures.iter().flatten().map(|group| group.len()).max().unwrap_or(0);
+            let inserted = longest.saturating_mul(references).saturating_add(replacement.len());
+            arguments.check_text(out.len().saturating_add(inserted))?;
             captures.expand(&replacement, &mut out);
             end = all.end();
-            arguments.check_text(out.len())?;
         }
         out.push_str(&whole[end..]);
         arguments.check_text(out.len())?;

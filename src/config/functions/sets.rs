@@ -6,7 +6,7 @@ use fleetform_contract::Value;
 
 use super::arguments::Arguments;
 use super::types::{set, unify};
-use super::{Function, FunctionError, Result, function, json, variadic};
+use super::{Function, FunctionError, Result, function, json, variadic, weight};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     variadic("setintersection", &["first_set"], "other_sets", setintersection),
@@ -55,6 +55,12 @@ fn setproduct(arguments: &Arguments) -> Result<Value> {
         (0..arguments.len()).map(|index| arguments.unified(index)).collect::<Result<_>>()?;
     let count = lists.iter().fold(1_usize, |count, list| count.saturating_mul(list.len()));
     arguments.check_elements(count.saturating_mul(lists.len()))?;
+    // Every element of a list is copied once for every combination of the others.
+    let copies = |list: &Vec<Value>| {
+        let bytes: usize = list.iter().map(weight::bytes).sum();
+        bytes.saturating_mul(count / list.len().max(1))
+    };
+    arguments.check_text(lists.iter().map(copies).fold(0, usize::saturating_add))?;
     let mut product = vec![Vec::new()];
     if count == 0 {
         product.clear();

@@ -4,6 +4,17 @@ use fleetform_contract::Value;
 
 use super::numbers::number_to_text;
 
+/// The bytes of indentation in a value's YAML, at most.
+pub(super) fn indentation(value: &Value, depth: usize) -> usize {
+    2 * (depth + 1)
+        + match value {
+            Value::String(text) => 2 * (depth + 1) * (text.matches(['\n', ' ']).count()),
+            Value::List(items) => items.iter().map(|item| indentation(item, depth + 1)).sum(),
+            Value::Map(map) => map.values().map(|item| indentation(item, depth + 1)).sum(),
+            _ => 0,
+        }
+}
+
 /// A YAML text of the value: keys in order, texts quoted or, with line breaks, in blocks.
 pub(super) fn encode(value: &Value) -> String {
     let mut out = String::new();

@@ -13,12 +13,16 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::numbers::parse_number;
 use super::types::{text, to_text};
+use super::{MAX_TEXT_BYTES, weight};
 
 /// Deepest nesting.
 const MAX_DEPTH: usize = 128;
 
 /// Most values, with every alias counted as what it stands for: few lines of YAML can say billions.
 const MAX_VALUES: usize = 1 << 18;
+
+/// Most bytes of text, counted in the same way.
+const MAX_BYTES: usize = 2 * MAX_TEXT_BYTES;
 
 /// The value of a YAML text of one document.
 ///
@@ -41,6 +45,7 @@ struct Reader {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Value>,
     values: usize,
+    bytes: usize,
 }
 
 /// A list or a map whose end is not read yet.
@@ -76,7 +81,7 @@ impl Reader {
                 if self.expects_key() {
                     return Err("only strings are allowed as mapping keys".to_owned());
                 }
-                self.count(size(&value))?;
+                self.count(size(&value), weight::bytes(&value))?;
                 self.put(value)
             }
             Event::SequenceStart(anchor, tag) => {
@@ -115,8 +120,12 @@ impl Reader {
         Ok(())
     }
 
-    fn count(&mut self, values: usize) -> Result<(), String> {
+    fn count(&mut self, values: usize, bytes: usize) -> Result<(), String> {
         self.values = self.values.saturating_add(values);
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > MAX_BYTES {
+            return Err(format!("more than {MAX_BYTES} bytes of text"));
+        }
         if self.values > MAX_VALUES {
             return Err(format!("more than {MAX_VALUES} values"));
         }
@@ -124,8 +133,10 @@ impl Reader {
     }
 
     fn value(&mut self, anchor: usize, value: Value) -> Result<(), String> {
-        self.count(1)?;
+        self.count(1, value.as_str().map_or(0, str::len))?;
         if anchor > 0 {
+            // Kept beside the value itself, which may stand in one with an anchor too.
+            self.count(size(&value), weight::bytes(&value))?;
             self.anchors.insert(anchor, value.clone());
         }
         self.put(value)
