@@ -78,10 +78,17 @@ impl Log {
             bytes_since: 0,
             snapshot_bytes: 0,
         };
-        if let Some(snapshot) = read_snapshot(&*log.store).await? {
-            log.take_snapshot(&snapshot).await?;
+        let snapshot = read_snapshot(&*log.store).await?;
+        let image =
+            snapshot.as_ref().map(|snapshot| read_image(&*log.store, snapshot)).transpose()?;
+        let start = image.as_ref().map_or(1, |image| image.batch);
+        let mut batches = read_from(&*log.store, start).await?.into_iter();
+        if let (Some(snapshot), Some(image)) = (&snapshot, image) {
+            log.start_from(snapshot, image, batches.next())?;
         }
-        log.refresh().await?;
+        for batch in batches {
+            log.take(&batch)?;
+        }
         Ok(log)
     }
 
@@ -183,18 +190,26 @@ impl Log {
         }
         let ours = batches.first().is_some_and(|batch| awaited == Some(&batch.bytes[..]));
         for batch in batches {
-            let (lines, head) = decode(&*self.store, &self.head, &batch)?;
-            let entries: Vec<Entry> = lines.into_iter().map(|line| line.entry).collect();
-            self.advance(&entries, head, batch.first, batch.bytes.len())?;
+            self.take(&batch)?;
         }
         Ok(ours)
     }
 
-    /// Starts from a snapshot, once the log is seen to hold the entry that it ends with.
-    async fn take_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
-        let image = read_image(&*self.store, snapshot)?;
+    /// Checks and folds a batch of the store.
+    fn take(&mut self, batch: &Batch) -> Result<(), Error> {
+        let (lines, head) = decode(&*self.store, &self.head, batch)?;
+        let entries: Vec<Entry> = lines.into_iter().map(|line| line.entry).collect();
+        self.advance(&entries, head, batch.first, batch.bytes.len())
+    }
+
+    /// Starts from a snapshot, once its last batch is seen to hold the entry that it ends with.
+    fn start_from(
+        &mut self,
+        snapshot: &Snapshot,
+        image: Image,
+        batch: Option<Batch>,
+    ) -> Result<(), Error> {
         let place = self.store.place(Kept::Batch(image.batch));
-        let batch = read_from(&*self.store, image.batch).await?.into_iter().next();
         let batch = batch.filter(|batch| batch.first == image.batch);
         let batch = batch.ok_or(Error::Missing { place: place.clone(), entry: image.number })?;
         let mut hashes = batch.bytes.split(|byte| *byte == b'\n').map(line::unseal);
