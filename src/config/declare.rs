@@ -1,12 +1,13 @@
 //! Syntax trees → declarations: which blocks there are, checked for shape before anything is evaluated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hcl_edit::Span as _;
 use hcl_edit::expr::Expression;
 use hcl_edit::structure::{Block, Body, Structure};
 
+use super::fields::MAX_PROBLEMS;
 use super::schema::{self, Schema};
 use super::{nearest, scan};
 use crate::diagnostic::{Diagnostic, Span};
@@ -26,6 +27,8 @@ pub(super) struct Declared<'p> {
     pub block: &'p Block,
     pub source: &'p Source,
     pub schema: &'static Schema,
+    /// The attributes and kinds of nested blocks that are there and that the schema knows, each once.
+    pub fields: BTreeSet<&'p str>,
 }
 
 impl Declared<'_> {
@@ -68,6 +71,10 @@ pub(super) fn declare<'p>(
     let mut seen: BTreeMap<String, (Span, &Source)> = BTreeMap::new();
     for source in sources {
         for structure in &source.body {
+            // Each of the next ones may cost a look through the whole text.
+            if problems.len() > MAX_PROBLEMS {
+                return declarations;
+            }
             let block = match structure {
                 Structure::Block(block) => block,
                 Structure::Attribute(attribute) => {
@@ -98,6 +105,9 @@ pub(super) fn declare<'p>(
             if top.name == "locals" {
                 check_body(&block.body, top.schema, "locals", source, problems);
                 for attribute in block.body.attributes() {
+                    if problems.len() > MAX_PROBLEMS {
+                        return declarations;
+                    }
                     let name = attribute.key.as_str().to_owned();
                     let span = span(&source.file, attribute.span());
                     if let Some(first) = declarations.locals.get(&name) {
@@ -123,7 +133,16 @@ pub(super) fn declare<'p>(
                     .at(header.clone()),
                 );
             }
-            let declared = Declared { kind: top.name, label, block, source, schema: top.schema };
+            let fields =
+                block.body.iter().filter_map(|structure| field_name(structure, top.schema));
+            let declared = Declared {
+                kind: top.name,
+                label,
+                block,
+                source,
+                schema: top.schema,
+                fields: fields.collect(),
+            };
             check_body(&block.body, top.schema, &declared.path(), source, problems);
             let path = declared.path();
             if let Some((first, from)) = seen.get(&path) {
@@ -212,6 +231,9 @@ fn check_body(
 ) {
     let mut seen: BTreeMap<(&str, &str), Span> = BTreeMap::new();
     for structure in body {
+        if problems.len() > MAX_PROBLEMS {
+            return;
+        }
         match structure {
             Structure::Attribute(attribute) => {
                 let name = attribute.key.as_str();
@@ -293,6 +315,18 @@ fn suggest(diagnostic: Diagnostic, name: &str, schema: &'static Schema) -> Diagn
             diagnostic.hint("repetition is `for_each`, in `service` and `job` blocks")
         }
         None => diagnostic,
+    }
+}
+
+/// The name of a part of a block, where its schema knows it.
+pub(super) fn field_name<'b>(structure: &'b Structure, schema: &'static Schema) -> Option<&'b str> {
+    match structure {
+        Structure::Attribute(attribute) => {
+            Some(attribute.key.as_str()).filter(|name| schema.has_attribute(name))
+        }
+        Structure::Block(block) => {
+            Some(block.ident.as_str()).filter(|name| schema.block(name).is_some())
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::convert::{kind_name, to_text};
-use super::declare::{Source, span};
+use super::declare::{Source, field_name, span};
 use super::expression::{Evaluator, Fault, Frame};
 use super::fields::{Field, Notes, Section};
 use super::references::references;
@@ -73,10 +73,8 @@ impl Run<'_> {
         for (at, block) in declarations.blocks.iter().enumerate() {
             // Without a `for_each`, this is what says so.
             add(Node::Field(at, "for_each".into()), format!("{}.for_each", block.path()));
-            for structure in &block.block.body {
-                if let Some(name) = field_name(structure, block.schema) {
-                    add(Node::Field(at, name.into()), format!("{}.{name}", block.path()));
-                }
+            for name in &block.fields {
+                add(Node::Field(at, (*name).into()), format!("{}.{name}", block.path()));
             }
         }
 
@@ -115,6 +113,9 @@ impl Run<'_> {
         places: &BTreeMap<Node, NodeIndex>,
         edges: &mut Vec<(NodeIndex, NodeIndex)>,
     ) {
+        if self.notes.is_full() {
+            return;
+        }
         for reference in references(expression) {
             let at = span(&source.file, reference.range.clone());
             match self.table.targets(reference.root, reference.steps, at) {
@@ -422,18 +423,6 @@ impl Run<'_> {
         }
         diagnostic.values.sort();
         diagnostic
-    }
-}
-
-/// The name under which a part of a block is evaluated, where its schema knows it.
-fn field_name<'b>(structure: &'b Structure, schema: &'static Schema) -> Option<&'b str> {
-    match structure {
-        Structure::Attribute(attribute) => {
-            Some(attribute.key.as_str()).filter(|name| schema.has_attribute(name))
-        }
-        Structure::Block(block) => {
-            Some(block.ident.as_str()).filter(|name| schema.block(name).is_some())
-        }
     }
 }
 

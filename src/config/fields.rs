@@ -37,9 +37,20 @@ pub(super) struct Notes {
     pub spans: RefCell<BTreeMap<String, Span>>,
 }
 
+/// More mistakes than anybody reads; what comes after them is counted as one.
+pub(super) const MAX_PROBLEMS: usize = 500;
+
 impl Notes {
+    /// Whether what is still found will not be shown.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.borrow().len() > MAX_PROBLEMS
+    }
+
     pub(super) fn report(&self, diagnostic: Diagnostic) {
         let mut problems = self.problems.borrow_mut();
+        if problems.len() > MAX_PROBLEMS {
+            return;
+        }
         // Instances of one block make the same mistake at the same place.
         if !problems.contains(&diagnostic) {
             problems.push(diagnostic);

@@ -226,6 +226,11 @@ fn build(
             right.severity,
         ))
     });
+    if all.len() > fields::MAX_PROBLEMS {
+        all.truncate(fields::MAX_PROBLEMS);
+        let detail = format!("Only the first {} are shown.", fields::MAX_PROBLEMS);
+        all.push(Diagnostic::error("Too many mistakes", detail).hint("correct these first"));
+    }
     if all.iter().any(Diagnostic::is_error) {
         return Err(Failure { sources: stack.sources, diagnostics: all });
     }
@@ -333,15 +338,17 @@ fn counted(number: usize, what: &str) -> String {
 
 /// The known name that was probably meant.
 pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let limit = (name.chars().count() / 3).max(1);
+    // A stack with more names than this, and a slip of the finger in it, does without.
+    const MAX_NAMES: usize = 5_000;
+    let length = name.chars().count();
+    let limit = (length / 3).max(1).min(length.saturating_sub(1));
+    let lower = name.to_lowercase();
     known
         .into_iter()
-        .map(|known| {
-            (strsim::damerau_levenshtein(&name.to_lowercase(), &known.to_lowercase()), known)
-        })
-        .filter(|(distance, known)| {
-            *distance <= limit && *distance < name.chars().count() && *known != name
-        })
+        .take(MAX_NAMES)
+        .filter(|known| *known != name && known.chars().count().abs_diff(length) <= limit)
+        .map(|known| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known))
+        .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, known)| known)
 }

@@ -87,8 +87,10 @@ pub(super) struct Problem {
 
 /// Brackets, blocks and templates in one another.
 pub(super) const MAX_DEPTH: usize = 60;
-/// Attributes of one block or keys of one object. The parser compares each key with all before it.
-const MAX_KEYS: u32 = 10_000;
+/// Keys of one object. The parser compares each key with all before it.
+const MAX_KEYS: u32 = 2_000;
+/// Attributes of one block.
+const MAX_ATTRIBUTES: u32 = 20_000;
 
 enum Mode {
     /// Outside any template; the brackets opened there are on the stack.
@@ -104,6 +106,7 @@ struct Open {
     kind: Kind,
     at: usize,
     keys: u32,
+    most_keys: u32,
     /// `?` whose `:` has not come: that is no key's.
     questions: u32,
 }
@@ -163,7 +166,11 @@ impl<'t> Scanner<'t> {
                 end: self.at + length,
             });
         }
-        self.open.push(Open { kind, at: self.at, keys: 0, questions: 0 });
+        // The brace of a block follows its type or its label, that of an object never.
+        let before = self.tokens.last().map(|token| token.kind);
+        let block = matches!(before, Some(Kind::Ident | Kind::CloseQuote));
+        let most_keys = if block { MAX_ATTRIBUTES } else { MAX_KEYS };
+        self.open.push(Open { kind, at: self.at, keys: 0, most_keys, questions: 0 });
         self.push(kind, length);
         Ok(())
     }
@@ -328,10 +335,12 @@ impl<'t> Scanner<'t> {
                 return Ok(());
             }
             open.keys += 1;
-            if open.keys > MAX_KEYS {
+            if open.keys > open.most_keys {
                 return Err(Problem {
                     summary: "Too many keys",
-                    detail: format!("One block or object may have {MAX_KEYS} keys."),
+                    detail: format!(
+                        "An object may have {MAX_KEYS} keys and a block {MAX_ATTRIBUTES} attributes."
+                    ),
                     hint: "split it, or read the data with `jsondecode(file(…))`",
                     start,
                     end,
@@ -646,7 +655,10 @@ mod tests {
         }
         assert_eq!(kinds(&"[".repeat(10_000)), "1:61: Nested too deeply");
         assert_eq!(kinds(&"\"${".repeat(10_000)), "1:91: Nested too deeply");
-        let keys = (0..=MAX_KEYS).map(|key| format!("k{key}=1\n")).collect::<String>();
-        assert_eq!(kinds(&format!("x {{\n{keys}}}")), "10002:7: Too many keys");
+        let keys = |most: u32| (0..=most).map(|key| format!("k{key}=1\n")).collect::<String>();
+        let block = format!("x {{\n{}}}", keys(MAX_ATTRIBUTES));
+        assert_eq!(kinds(&block), "20002:7: Too many keys");
+        let object = format!("x = {{\n{}}}", keys(MAX_KEYS));
+        assert_eq!(kinds(&object), "2002:6: Too many keys");
     }
 }

@@ -204,15 +204,7 @@ impl<'p> Table<'p> {
             Some("url" | "digest") if block.kind == "image" => nodes.push(field("source")),
             Some(name) if schema::computed(block.kind).contains(&name) => {}
             Some(name) => nodes.push(field(name)),
-            None => {
-                for structure in body {
-                    if let Some(attribute) = structure.as_attribute() {
-                        nodes.push(field(attribute.key.as_str()));
-                    } else if let Some(block) = structure.as_block() {
-                        nodes.push(field(block.ident.as_str()));
-                    }
-                }
-            }
+            None => nodes.extend(block.fields.iter().map(|name| field(name))),
         }
         nodes.retain(|node| match node {
             Node::Field(_, name) => {
@@ -412,15 +404,8 @@ impl<'p> Table<'p> {
     ) -> Result<Value> {
         let block = &self.declarations.blocks[at];
         let mut map = BTreeMap::new();
-        for structure in &block.block.body {
-            let name = match (structure.as_attribute(), structure.as_block()) {
-                (Some(attribute), _) => attribute.key.as_str(),
-                (_, Some(block)) => block.ident.as_str(),
-                _ => continue,
-            };
-            if name != "for_each" && block.schema.names().any(|known| known == name) {
-                map.insert(name.to_owned(), self.field(at, instance, name, frame, range.clone())?);
-            }
+        for name in block.fields.iter().filter(|name| **name != "for_each") {
+            map.insert((*name).to_owned(), self.field(at, instance, name, frame, range.clone())?);
         }
         for name in schema::computed(block.kind) {
             let value = match self.computed(at, instance, name, frame, range.clone()) {

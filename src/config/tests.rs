@@ -413,3 +413,28 @@ fn the_example_stacks_load_and_are_formatted() {
         ["batch-training", "edge-vision", "lepton", "quickstart", "recommender", "risk-scoring"]
     );
 }
+
+#[test]
+fn the_reference_has_every_name() {
+    fn names(schema: &'static schema::Schema, all: &mut BTreeSet<&'static str>) {
+        all.extend(schema.names().chain(schema.later.iter().copied()));
+        for nested in schema.blocks {
+            names(nested.schema, all);
+        }
+    }
+    let mut all: BTreeSet<&str> = schema::LATER.into_iter().collect();
+    for top in schema::TOP {
+        all.insert(top.name);
+        all.extend(schema::computed(top.name).iter().filter(|_| top.referable));
+        names(top.schema, &mut all);
+    }
+    let reference = include_str!("../../docs/stack-language.md");
+    let missing: Vec<&str> = all
+        .into_iter()
+        .filter(|name| {
+            let written = [format!("`{name}`"), format!("`{name} \""), format!("### {name}\n")];
+            !written.iter().any(|text| reference.contains(text))
+        })
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}

@@ -234,3 +234,25 @@ fn variable_files_win_in_their_order() {
     }
     assert_eq!(stack.warnings, []);
 }
+
+#[test]
+fn the_first_mistakes_are_enough() {
+    for line in [
+        "x {}\n",
+        "locals { a = 1 }\n",
+        "output \"a\" { value = var.x }\n",
+        "image \"x\" { y = 1 }\n",
+    ] {
+        let found = check(&line.repeat(2_000));
+        assert!((400..=501).contains(&found.len()), "{line}: {}", found.len());
+        assert_eq!(found.last().map(String::as_str), Some("-: Too many mistakes"));
+    }
+    let uses = (0..3_000).map(|i| format!("a{i} = local.b{i}\n")).collect::<String>();
+    assert_eq!(check(&format!("locals {{\n{uses}}}\n")).len(), 501);
+    // One block of many parts, looked at whole many times.
+    let quotas = "quota { max_gpus = 1 }\n".repeat(3_000);
+    let looks = (0..3_000).map(|i| format!("a{i} = cloud.aws.name\n")).collect::<String>();
+    let found =
+        check(&format!("cloud \"aws\" {{\n{quotas}}}\nlocals {{\n{looks}b = cloud.aws\n}}\n"));
+    assert_eq!(found, Vec::<String>::new());
+}
