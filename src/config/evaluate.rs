@@ -122,7 +122,7 @@ impl Run<'_> {
                 Ok(nodes) => {
                     edges.extend(nodes.iter().filter_map(|node| Some((from, *places.get(node)?))));
                 }
-                Err(diagnostic) => self.notes.report(diagnostic),
+                Err(diagnostic) => self.notes.report(*diagnostic),
             }
         }
     }
@@ -142,7 +142,7 @@ impl Run<'_> {
                     let at = span(&source.file, reference.range.clone());
                     if let Err(diagnostic) = self.table.targets(reference.root, reference.steps, at)
                     {
-                        self.notes.report(diagnostic);
+                        self.notes.report(*diagnostic);
                     }
                 }
             });

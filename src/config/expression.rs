@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,6 +27,12 @@ pub(super) enum Fault {
 }
 
 pub(super) type Result<T> = std::result::Result<T, Fault>;
+
+impl From<Box<Diagnostic>> for Fault {
+    fn from(diagnostic: Box<Diagnostic>) -> Fault {
+        Fault::New(diagnostic)
+    }
+}
 
 impl From<Diagnostic> for Fault {
     fn from(diagnostic: Diagnostic) -> Fault {
@@ -597,22 +604,30 @@ impl<'a> Evaluator<'a> {
                     .at(frame.span(key_expression.span()))
             })?;
             let value = self.evaluate(&expression.value_expr, &frame)?;
-            if expression.grouping {
-                match map.entry(key).or_insert_with(|| Value::List(Vec::new())) {
+            match map.entry(key) {
+                Entry::Vacant(entry) if expression.grouping => {
+                    entry.insert(Value::List(vec![value]));
+                }
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
+                }
+                Entry::Occupied(mut entry) if expression.grouping => match entry.get_mut() {
                     Value::List(items) => items.push(value),
                     _ => unreachable!("grouping puts lists only"),
+                },
+                Entry::Occupied(entry) => {
+                    let which = match secret {
+                        true => "one key".into(),
+                        false => format!("the key {:?}", entry.key()),
+                    };
+                    return Err(Diagnostic::error(
+                        "Duplicate object key",
+                        format!("Two different items produced {which} in this 'for' expression."),
+                    )
+                    .at(frame.span(key_expression.span()))
+                    .hint("to group the items of one key in a list, write `...` after the value")
+                    .into());
                 }
-            } else if map.contains_key(&key) {
-                let which = if secret { "one key".into() } else { format!("the key {key:?}") };
-                return Err(Diagnostic::error(
-                    "Duplicate object key",
-                    format!("Two different items produced {which} in this 'for' expression."),
-                )
-                .at(frame.span(key_expression.span()))
-                .hint("to group the items of one key in a list, write `...` after the value")
-                .into());
-            } else {
-                map.insert(key, value);
             }
         }
         let result =

@@ -21,9 +21,9 @@ use crate::diagnostic::{Diagnostic, Sources};
 pub fn format_named(name: &str, text: &str) -> Result<String, super::Failure> {
     let file: Arc<str> = name.into();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let fail = |diagnostic: Diagnostic| super::Failure {
+    let fail = |diagnostic: Box<Diagnostic>| super::Failure {
         sources: Sources { files: [(file.clone(), Arc::from(text))].into() },
-        diagnostics: vec![diagnostic],
+        diagnostics: vec![*diagnostic],
     };
     super::on_large_stack(|| syntax::parse(&file, text).map(drop)).map_err(fail)?;
     Ok(formatted(text))

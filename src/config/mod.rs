@@ -48,7 +48,8 @@ use table::Table;
 
 pub use format::{format, format_named};
 pub use read::{Files, Given, read};
-pub(crate) use scan::position;
+#[cfg(test)]
+use scan::position;
 pub use stack::*;
 pub(crate) use workloads::matches_pattern;
 
@@ -154,7 +155,7 @@ fn build(
         }
         match syntax::parse(file, text) {
             Ok(body) => sources.push(Source { file: file.clone(), text: text.clone(), body }),
-            Err(diagnostic) => diagnostics.push(diagnostic),
+            Err(diagnostic) => diagnostics.push(*diagnostic),
         }
     }
     // What a file that cannot be read declares is missing elsewhere; saying so would be noise.
@@ -355,7 +356,7 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
 
 /// Evaluates one expression on its own, without a stack: the functions and operators see nothing.
 #[cfg(test)]
-fn evaluate_alone(text: &str, directory: &Path) -> Result<Value, Diagnostic> {
+fn evaluate_alone(text: &str, directory: &Path) -> Result<Value, Box<Diagnostic>> {
     let file: std::sync::Arc<str> = "expression".into();
     let expression = syntax::parse_expression(&file, text)?;
     let declarations = declare::Declarations::default();
@@ -371,7 +372,7 @@ fn evaluate_alone(text: &str, directory: &Path) -> Result<Value, Diagnostic> {
     let frame = expression::Frame::new(&file, text);
     match evaluator.evaluate(&expression, &frame) {
         Ok(value) => Ok(value),
-        Err(expression::Fault::New(diagnostic)) => Err(*diagnostic),
-        Err(expression::Fault::Reported) => Err(Diagnostic::error("Reported", "")),
+        Err(expression::Fault::New(diagnostic)) => Err(diagnostic),
+        Err(expression::Fault::Reported) => Err(Box::new(Diagnostic::error("Reported", ""))),
     }
 }

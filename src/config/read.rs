@@ -47,7 +47,7 @@ pub fn read(directory: &Path, inputs: &Inputs) -> (Files, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let names = match list(directory) {
         Ok(names) => names,
-        Err(diagnostic) => return (files, vec![diagnostic]),
+        Err(diagnostic) => return (files, vec![*diagnostic]),
     };
 
     let mut total = 0;
@@ -60,9 +60,9 @@ pub fn read(directory: &Path, inputs: &Inputs) -> (Files, Vec<Diagnostic>) {
                 files.sources.files.insert(file, text);
             }
             Err(diagnostic) => {
-                let near = invalid_text(&path);
+                let near = diagnostic.span.as_ref().and_then(|_| invalid_text(&path));
                 files.sources.files.extend(near.map(|text| (file, text)));
-                diagnostics.push(diagnostic);
+                diagnostics.push(*diagnostic);
             }
         }
         if total > MAX_STACK_BYTES {
@@ -141,7 +141,7 @@ fn given(
             Ok(text) => Some(Given::File { file, text }),
             Err(diagnostic) => {
                 // Without its place: the file may hold secrets, so nothing of it is shown.
-                diagnostics.push(Diagnostic { span: None, ..diagnostic });
+                diagnostics.push(Diagnostic { span: None, ..*diagnostic });
                 None
             }
         }
@@ -158,7 +158,7 @@ fn given(
     given
 }
 
-fn list(directory: &Path) -> Result<Vec<String>, Diagnostic> {
+fn list(directory: &Path) -> Result<Vec<String>, Box<Diagnostic>> {
     let fail = |error: std::io::Error| {
         let diagnostic = Diagnostic::error(
             "Cannot read the stack",
@@ -180,7 +180,7 @@ fn list(directory: &Path) -> Result<Vec<String>, Diagnostic> {
 }
 
 /// A text file, without a byte order mark.
-pub(super) fn text(path: &Path, file: &Arc<str>) -> Result<Arc<str>, Diagnostic> {
+pub(super) fn text(path: &Path, file: &Arc<str>) -> Result<Arc<str>, Box<Diagnostic>> {
     let fail = |error: std::io::Error| {
         Diagnostic::error("Cannot read a file", format!("{file} cannot be read: {error}."))
     };
@@ -196,7 +196,8 @@ pub(super) fn text(path: &Path, file: &Arc<str>) -> Result<Arc<str>, Diagnostic>
             "File too large",
             format!("{file} has more than {} MiB.", MAX_FILE_BYTES >> 20),
         )
-        .hint("split the file; a stack is all *.hcl files of its directory"));
+        .hint("split the file; a stack is all *.hcl files of its directory")
+        .into());
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).into()),
@@ -213,7 +214,8 @@ pub(super) fn text(path: &Path, file: &Arc<str>) -> Result<Arc<str>, Diagnostic>
                 ),
             )
             .hint("save the file as UTF-8")
-            .at(span))
+            .at(span)
+            .into())
         }
     }
 }
@@ -262,7 +264,7 @@ pub(super) fn masked_entirely(text: &str) -> Arc<str> {
 pub(super) fn json_values(
     file: &Arc<str>,
     text: &str,
-) -> Result<BTreeMap<String, Value>, Diagnostic> {
+) -> Result<BTreeMap<String, Value>, Box<Diagnostic>> {
     let json: serde_json::Value = serde_json::from_str(text).map_err(|error| {
         // serde_json's message may quote a value; its place says enough.
         let start = offset(text, error.line(), error.column());
@@ -278,12 +280,12 @@ pub(super) fn json_values(
             "Invalid variable file",
             format!("{file} must hold one object, with the variables' names as keys."),
         )
-        .at(Span { file: file.clone(), start: 0, end: 0 })),
+        .at(Span { file: file.clone(), start: 0, end: 0 })
+        .into()),
     }
 }
 
 fn offset(text: &str, line: usize, column: usize) -> usize {
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let at = (start + column.saturating_sub(1)).min(text.len());
-    at
+    (start + column.saturating_sub(1)).min(text.len())
 }

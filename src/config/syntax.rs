@@ -11,19 +11,19 @@ use crate::diagnostic::{Diagnostic, Span};
 
 /// A file's blocks. The scanner goes first: it is not recursive, so it can refuse what would
 /// overflow the parser's stack, and it knows better where a quote or a bracket went wrong.
-pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Body, Diagnostic> {
+pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Body, Box<Diagnostic>> {
     check(file, text)?;
     hcl_edit::parser::parse_body(text).map_err(|error| unexpected(file, text, &error))
 }
 
 /// One expression, as in `-var name=value`.
-pub(super) fn parse_expression(file: &Arc<str>, text: &str) -> Result<Expression, Diagnostic> {
+pub(super) fn parse_expression(file: &Arc<str>, text: &str) -> Result<Expression, Box<Diagnostic>> {
     check(file, text)?;
     hcl_edit::parser::parse_expr(text).map_err(|error| unexpected(file, text, &error))
 }
 
 /// A template file.
-pub(super) fn parse_template(file: &Arc<str>, text: &str) -> Result<Template, Diagnostic> {
+pub(super) fn parse_template(file: &Arc<str>, text: &str) -> Result<Template, Box<Diagnostic>> {
     // Outside its sequences a template may hold anything, so only their depth can be checked: at
     // most as many as opened before.
     let sequences = text.matches("${").count() + text.matches("%{").count();
@@ -36,23 +36,21 @@ pub(super) fn parse_template(file: &Arc<str>, text: &str) -> Result<Template, Di
                 start: problem.start.saturating_sub(shift).min(text.len()),
                 end: problem.end.saturating_sub(shift).min(text.len()),
             };
-            return Err(Diagnostic::error(problem.summary, problem.detail).at(span));
+            return Err(Box::new(Diagnostic::error(problem.summary, problem.detail).at(span)));
         }
     }
     hcl_edit::parser::parse_template(text).map_err(|error| unexpected(file, text, &error))
 }
 
-fn check(file: &Arc<str>, text: &str) -> Result<(), Diagnostic> {
+fn check(file: &Arc<str>, text: &str) -> Result<(), Box<Diagnostic>> {
     scan::scan(text).map(drop).map_err(|problem| {
-        Diagnostic::error(problem.summary, problem.detail).hint(problem.hint).at(Span {
-            file: file.clone(),
-            start: problem.start,
-            end: problem.end,
-        })
+        let span = Span { file: file.clone(), start: problem.start, end: problem.end };
+        let diagnostic = Diagnostic::error(problem.summary, problem.detail);
+        Box::new(diagnostic.hint(problem.hint).at(span))
     })
 }
 
-fn unexpected(file: &Arc<str>, text: &str, error: &hcl_edit::parser::Error) -> Diagnostic {
+fn unexpected(file: &Arc<str>, text: &str, error: &hcl_edit::parser::Error) -> Box<Diagnostic> {
     let message = error.message();
     // The parser has read past the letter that is no escape.
     let back = usize::from(message.contains("escape sequence"));
@@ -86,7 +84,7 @@ fn unexpected(file: &Arc<str>, text: &str, error: &hcl_edit::parser::Error) -> D
             diagnostic
         }
     };
-    diagnostic.at(span)
+    Box::new(diagnostic.at(span))
 }
 
 /// The parser's message as a sentence; lists of everything that could have stood there help nobody.

@@ -103,15 +103,12 @@ impl<'p> Table<'p> {
         root: &str,
         steps: &[Decorated<TraversalOperator>],
         span: Span,
-    ) -> std::result::Result<Vec<Node>, Diagnostic> {
+    ) -> std::result::Result<Vec<Node>, Box<Diagnostic>> {
         let first = steps.first().and_then(|step| constant(step.value()));
         let missing = |what: &str, example: &str| {
-            Err(Diagnostic::error(
-                "Invalid reference",
-                format!("A reference to {what} needs its name."),
-            )
-            .at(span.clone())
-            .hint(format!("for example `{example}`")))
+            let detail = format!("A reference to {what} needs its name.");
+            let diagnostic = Diagnostic::error("Invalid reference", detail).at(span.clone());
+            Err(Box::new(diagnostic.hint(format!("for example `{example}`"))))
         };
         match root {
             "var" => {
@@ -144,7 +141,7 @@ impl<'p> Table<'p> {
             }
             "each" | "fleetform" | "path" => Ok(Vec::new()),
             _ => match schema::TOP.iter().find(|top| top.referable && top.name == root) {
-                None => Err(self.unknown_root(root, span)),
+                None => Err(Box::new(self.unknown_root(root, span))),
                 Some(top) => {
                     let Some(label) = first else {
                         return missing(&super::a(root), &format!("{root}.name"));
@@ -483,9 +480,9 @@ fn undeclared(
     near: Option<String>,
     otherwise: String,
     span: Span,
-) -> Diagnostic {
+) -> Box<Diagnostic> {
     let hint = near.map_or(otherwise, |near| format!("did you mean `{near}`?"));
-    Diagnostic::error(summary, detail).at(span).hint(hint)
+    Box::new(Diagnostic::error(summary, detail).at(span).hint(hint))
 }
 
 /// Nested blocks as a value: by label, in order, or the only one.

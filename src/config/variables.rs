@@ -223,6 +223,11 @@ fn parse_member(
     Ok(Member { kind, optional: Some(default) })
 }
 
+/// By variable; `None` where there is none and the user has been told.
+pub(super) type Values = BTreeMap<String, Option<Value>>;
+/// By file.
+type Texts = BTreeMap<Arc<str>, Arc<str>>;
+
 /// A value that was given and where; `None` for the command line and the environment.
 struct Assigned {
     value: Value,
@@ -237,7 +242,7 @@ pub(super) fn assign(
     evaluator: &Evaluator,
     vault: &Vault,
     notes: &Notes,
-) -> (BTreeMap<String, Option<Value>>, BTreeMap<Arc<str>, Arc<str>>) {
+) -> (Values, Texts) {
     let mut texts = BTreeMap::new();
     let mut assigned: BTreeMap<&str, Assigned> = BTreeMap::new();
     for given in given {
@@ -393,7 +398,7 @@ fn from_file<'v>(
     };
     if file.ends_with(".json") {
         match json_values(file, text) {
-            Err(diagnostic) => notes.report(diagnostic),
+            Err(diagnostic) => notes.report(*diagnostic),
             Ok(values) => {
                 for (name, value) in values {
                     match known(&name) {
@@ -413,7 +418,8 @@ fn from_file<'v>(
             if diagnostic.summary == "Invalid syntax" {
                 diagnostic.detail = "The line is not as expected.".into();
             }
-            notes.report(diagnostic.hint("a variable file has lines of the form `name = value`"));
+            notes
+                .report((*diagnostic).hint("a variable file has lines of the form `name = value`"));
             return masked_entirely(text);
         }
     };
