@@ -114,26 +114,51 @@ pub fn path(path: &[String]) -> String {
 
 /// A value as HCL writes it.
 pub fn value(value: &Value) -> String {
-    let mut writer = Writer { text: String::new(), paint: Paint::Plain, forcing: &[] };
-    writer.plain(0, value);
-    writer.text
+    let text = hcl::format::to_string(&expression(value)).expect("expressions can be written");
+    text.trim_end().to_owned()
 }
 
-/// A record as HCL would write it.
+/// A record as HCL would write it, in the canonical style.
 pub fn record(record: &fleetform_contract::Record) -> String {
-    let mut writer = Writer { text: String::new(), paint: Paint::Plain, forcing: &[] };
     let address = &record.address;
-    let _ = writeln!(writer.text, "# {address}:");
-    let _ = writeln!(writer.text, "resource \"{}\" \"{}\" {{", address.kind, address.name);
-    let shown: Vec<_> = record.attributes.iter().filter(|(_, value)| !value.is_null()).collect();
-    let width = shown.iter().map(|(name, _)| key(name).chars().count()).max().unwrap_or(0);
-    for (name, value) in shown {
-        let _ = write!(writer.text, "    {:<width$} = ", key(name));
-        writer.plain(4, value);
-        writer.text += "\n";
+    let shown = record.attributes.iter().filter(|(_, value)| !value.is_null());
+    let attributes =
+        shown.map(|(name, value)| hcl::Attribute::new(name.as_str(), expression(value)));
+    let block = hcl::Block::builder("resource")
+        .add_label(address.kind.as_str())
+        .add_label(address.name.as_str())
+        .add_attributes(attributes)
+        .build();
+    let body = hcl::Body::builder().add_block(block).build();
+    let text = hcl::format::to_string(&body).expect("bodies can be written");
+    format!("# {address}:\n{}", crate::config::format(&text).unwrap_or(text))
+}
+
+fn expression(value: &Value) -> hcl::Expression {
+    match value {
+        Value::Null => hcl::Expression::Null,
+        Value::Bool(bit) => (*bit).into(),
+        Value::Number(number) => match value.as_i64() {
+            Some(whole) => whole.into(),
+            None => hcl::Number::from_f64(*number).map_or(hcl::Expression::Null, Into::into),
+        },
+        // The library escapes all but what would begin a template's directive.
+        Value::String(text) => text.replace("%{", "%%{").into(),
+        Value::List(items) => hcl::Expression::Array(items.iter().map(expression).collect()),
+        Value::Map(map) => hcl::Expression::Object(
+            map.iter()
+                .map(|(name, item)| {
+                    let name = match hcl::Identifier::new(name.as_str()) {
+                        Ok(identifier) => hcl::ObjectKey::Identifier(identifier),
+                        Err(_) => hcl::ObjectKey::Expression(name.as_str().into()),
+                    };
+                    (name, expression(item))
+                })
+                .collect(),
+        ),
+        Value::Unknown(_) => "(known after apply)".into(),
+        Value::Secret(_) => "(sensitive value)".into(),
     }
-    writer.text += "}\n";
-    writer.text
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -323,32 +348,6 @@ impl Writer<'_> {
         }
     }
 
-    /// A whole value without symbols.
-    fn plain(&mut self, indent: usize, value: &Value) {
-        match value {
-            Value::List(items) if !items.is_empty() => {
-                self.text += "[\n";
-                for item in items {
-                    self.text += &" ".repeat(indent + 2);
-                    self.plain(indent + 2, item);
-                    self.text += ",\n";
-                }
-                let _ = write!(self.text, "{}]", " ".repeat(indent));
-            }
-            Value::Map(map) if !map.is_empty() => {
-                self.text += "{\n";
-                let width = map.keys().map(|name| key(name).chars().count()).max().unwrap_or(0);
-                for (name, item) in map {
-                    let _ = write!(self.text, "{}{:<width$} = ", " ".repeat(indent + 2), key(name));
-                    self.plain(indent + 2, item);
-                    self.text += "\n";
-                }
-                let _ = write!(self.text, "{}}}", " ".repeat(indent));
-            }
-            leaf => self.tree(indent, " ", leaf),
-        }
-    }
-
     /// A whole value, each line with the same symbol.
     fn tree(&mut self, indent: usize, symbol: &str, value: &Value) {
         let mark = match symbol {
@@ -425,4 +424,32 @@ pub fn quote(text: &str) -> String {
         }
     }
     quoted.replace("${", "$${").replace("%{", "%%{") + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_back_as_hcl() {
+        let shown = Value::map([
+            ("plain", "a \"quoted\" ${template} and 50%{off}".into()),
+            ("two words", Value::list([1.into(), 2.5.into(), true.into(), Value::Null])),
+            ("secret", hidden()),
+        ]);
+        insta::assert_snapshot!(value(&shown), @r#"
+        {
+          plain = "a \"quoted\" $${template} and 50%%{off}"
+          secret = "(sensitive value)"
+          "two words" = [
+            1,
+            2.5,
+            true,
+            null
+          ]
+        }
+        "#);
+        let text = format!("locals {{\n  x = {}\n}}\n", value(&shown));
+        assert!(hcl_edit::parser::parse_body(&text).is_ok(), "{text}");
+    }
 }

@@ -141,6 +141,15 @@ impl Objects for Aws {
         schema(kind)
     }
 
+    fn containers(&self, kind: &str) -> &'static [&'static str] {
+        match kind {
+            "aws_eks_node_group" => &["aws_eks_cluster"],
+            "aws_ecr_lifecycle_policy" => &["aws_ecr_repository"],
+            "aws_iam_role_policy_attachment" => &["aws_iam_role"],
+            _ => &[],
+        }
+    }
+
     async fn read(&self, reference: Reference<'_>) -> Result<Option<Remote>> {
         let Reference { address, id, attributes } = reference;
         let clients = self.clients(attributes, id).await?;

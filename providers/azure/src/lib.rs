@@ -88,6 +88,17 @@ impl Objects for Azure {
         schema(kind)
     }
 
+    fn containers(&self, kind: &str) -> &'static [&'static str] {
+        match kind {
+            "azurerm_resource_group" => &[],
+            "azurerm_kubernetes_cluster_node_pool" => {
+                &["azurerm_kubernetes_cluster", "azurerm_resource_group"]
+            }
+            "azurerm_role_assignment" => &["azurerm_container_registry", "azurerm_resource_group"],
+            _ => &["azurerm_resource_group"],
+        }
+    }
+
     async fn read(&self, reference: Reference<'_>) -> Result<Option<Remote>> {
         match reference.address.kind.as_str() {
             schema::RESOURCE_GROUP => groups::read(&self.arm, reference).await,

@@ -72,6 +72,13 @@ impl Objects for Gcp {
         schema(kind)
     }
 
+    fn containers(&self, kind: &str) -> &'static [&'static str] {
+        match kind {
+            "google_container_node_pool" => &["google_container_cluster"],
+            _ => &[],
+        }
+    }
+
     async fn read(&self, reference: Reference<'_>) -> Result<Option<Remote>> {
         match reference.address.kind.as_str() {
             schema::CLUSTER => clusters::read(&self.transport, reference).await,
