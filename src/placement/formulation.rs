@@ -25,7 +25,7 @@
 //! The budget is no row: what is minimised is compared with it afterwards. In the *elastic* form each
 //! limit may be exceeded by an amount that is a column of its own, to find out which limits clash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::Market;
 
@@ -39,7 +39,7 @@ pub(super) struct Formulation<'a> {
     pub problem: &'a Problem,
     pub groups: &'a [Group],
     /// The candidates in the model, ascending; columns are by position in it.
-    pub kept: &'a [usize],
+    pub kept: Vec<usize>,
     pub model: Model,
     /// By group: (position of the candidate, column).
     pub seats: Vec<Vec<(usize, usize)>>,
@@ -77,23 +77,19 @@ pub(super) struct Overfull {
 const TIE_MONTH: f64 = 0.01;
 
 impl<'a> Formulation<'a> {
-    pub fn new(problem: &'a Problem, groups: &'a [Group], kept: &'a [usize]) -> Formulation<'a> {
+    pub fn new(problem: &'a Problem, groups: &'a [Group], kept: Vec<usize>) -> Formulation<'a> {
         Formulation::build(problem, groups, kept, false)
     }
 
     /// The form in which every limit may be exceeded, for a price.
-    pub fn elastic(
-        problem: &'a Problem,
-        groups: &'a [Group],
-        kept: &'a [usize],
-    ) -> Formulation<'a> {
+    pub fn elastic(problem: &'a Problem, groups: &'a [Group], kept: Vec<usize>) -> Formulation<'a> {
         Formulation::build(problem, groups, kept, true)
     }
 
     fn build(
         problem: &'a Problem,
         groups: &'a [Group],
-        kept: &'a [usize],
+        kept: Vec<usize>,
         elastic: bool,
     ) -> Formulation<'a> {
         let mut this = Formulation {
@@ -115,6 +111,37 @@ impl<'a> Formulation<'a> {
             this.add_limit(limit, elastic);
         }
         this
+    }
+
+    /// By position of the candidate: what using it adds to the bound of a relaxation, at least. Who uses it
+    /// has a node of it and a replica on it.
+    pub fn extra(&self, by_column: &[f64]) -> Vec<f64> {
+        let mut seats = vec![f64::INFINITY; self.kept.len()];
+        for &(place, column) in self.seats.iter().flatten() {
+            seats[place] = seats[place].min(by_column[column]);
+        }
+        self.nodes.iter().zip(seats).map(|(column, seat)| by_column[*column] + seat).collect()
+    }
+
+    /// Closes the candidates that cost more extra than this.
+    pub fn exclude(&mut self, extra: &[f64], most: f64) {
+        for (node, extra) in self.nodes.iter().zip(extra) {
+            if *extra > most + 1e-6 {
+                self.model.columns[*node].upper = 0.0;
+            }
+        }
+    }
+
+    /// Closes the candidates at sites without nodes.
+    pub fn close_unused_sites(&mut self, nodes: &[Vec<Counts>]) {
+        let used = nodes.iter().enumerate().filter(|(_, nodes)| !nodes.is_empty());
+        let open: BTreeSet<&str> =
+            used.map(|(place, _)| self.candidate(place).site.as_str()).collect();
+        for place in 0..self.kept.len() {
+            if !open.contains(self.candidate(place).site.as_str()) {
+                self.model.columns[self.nodes[place]].upper = 0.0;
+            }
+        }
     }
 
     fn candidate(&self, place: usize) -> &'a Candidate {

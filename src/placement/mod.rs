@@ -29,7 +29,7 @@ pub use check::check;
 use formulation::Formulation;
 use model::{Effort, Sense};
 use reduce::Group;
-use search::{Found, Packed};
+use search::{Cheapest, Failed, Found, Packed};
 
 /// The decision, with its proof. Everything in it is ordered; equal problems give equal placements.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -112,18 +112,16 @@ fn solve_among(
         let proof = Proof { solver: model::solver(), ..Proof::default() };
         return Ok(Placement { proof, ..Placement::default() });
     }
-    let mut formulation = Formulation::new(problem, groups, kept);
-    let effort = search::effort(&formulation);
-    let cheapest = match search::best(&mut formulation, |f| f.cost.clone(), None, effort) {
-        Found::Packed(packed) => packed,
-        Found::Infeasible => return Err(vec![relax::explain(problem, groups, kept)]),
-        Found::Unsolved(words) => return Err(vec![unsolved(&words)]),
+    let cheapest = match search::cheapest(problem, groups, kept) {
+        Ok(cheapest) => cheapest,
+        Err(Failed::Infeasible) => return Err(vec![relax::explain(problem, groups, kept)]),
+        Err(Failed::Unsolved(words)) => return Err(vec![unsolved(&words)]),
     };
-    let bound_month = cheapest.bound;
-    let mut packing_cuts = cheapest.cuts;
-    let chosen = preferred(&mut formulation, cheapest, &mut packing_cuts);
-    let columns = &formulation.seats;
-    let mut placement = settle::placement(problem, groups, kept, columns, &chosen);
+    let Cheapest { mut formulation, packed, cost } = cheapest;
+    let bound_month = packed.bound;
+    let mut packing_cuts = packed.cuts;
+    let chosen = preferred(&mut formulation, packed, cost, &mut packing_cuts);
+    let mut placement = settle::placement(&formulation, &chosen);
     placement.proof = proof(placement.cost.total_month, bound_month, packing_cuts);
 
     for limit in &problem.limits {
@@ -151,17 +149,22 @@ fn solve_among(
 
 /// Among the placements that cost no more than the cheapest: the one of the lowest list prices, then of the
 /// fewest nodes and sites, then of the first offerings. A second solve with the cost as a row, so that
-/// the preference can never cost anything; where its work ends early, the first answer stands.
-fn preferred(formulation: &mut Formulation, cheapest: Packed, packing_cuts: &mut u32) -> Packed {
-    let sum = |weights: &[f64], values: &[f64]| -> f64 {
-        weights.iter().zip(values).map(|(weight, value)| weight * value).sum()
-    };
-    let cost = sum(&formulation.cost, &cheapest.values);
+/// the preference can never cost anything; where its work ends early, the first answer stands. In a large
+/// model only the candidates at the sites in use are compared.
+fn preferred(
+    formulation: &mut Formulation,
+    cheapest: Packed,
+    cost: f64,
+    packing_cuts: &mut u32,
+) -> Packed {
     let terms = formulation.cost.iter().copied().enumerate().filter(|(_, cost)| *cost != 0.0);
     let terms: Vec<(usize, f64)> = terms.collect();
     // Room for the rounding of sums, far below a cent.
     formulation.model.row(terms, Sense::AtMost, cost + 1e-6 + cost * 1e-10);
-    let effort = Effort { gap: 0.0, nodes: 500 };
+    let effort = Effort { nodes: 500, ..search::effort(formulation) };
+    if !search::is_small(formulation) {
+        formulation.close_unused_sites(&cheapest.nodes);
+    }
     let start = Some(cheapest.values.as_slice());
     match search::best(formulation, |f| f.preference.clone(), start, effort) {
         Found::Packed(packed) => {
@@ -191,4 +194,4 @@ fn unsolved(words: &str) -> Diagnostic {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

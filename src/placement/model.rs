@@ -70,6 +70,14 @@ pub(super) fn solver() -> String {
     format!("HiGHS {major}.{minor}.{patch}")
 }
 
+/// What a linear relaxation knows.
+#[derive(Clone, Debug)]
+pub(super) struct Relaxed {
+    pub bound: f64,
+    /// By column, never negative.
+    pub extra: Vec<f64>,
+}
+
 impl Model {
     /// Adds a column from 0 to `upper`.
     pub fn column(&mut self, upper: f64, integer: bool) -> usize {
@@ -91,6 +99,56 @@ impl Model {
 
     /// Minimises; `start`, where given, is a solution to begin with.
     pub fn minimise(&self, objective: &[f64], start: Option<&[f64]>, effort: Effort) -> Outcome {
+        match self.run(objective, start, effort) {
+            Ok(solved) => self.outcome(&solved),
+            Err(words) => Outcome::Unsolved(words),
+        }
+    }
+
+    /// A lower bound on every solution's objective, and by column what each unit of it adds to that bound:
+    /// for any solution `v`, `objective·v ≥ bound + Σ extra·v`. From the linear relaxation.
+    ///
+    /// The solver proposes multipliers for the rows; the bound is computed from them here and holds
+    /// whatever they are (Lagrange), so no tolerance of the solver is in it. `None` where the relaxation
+    /// has no solution.
+    pub fn relaxed(&self, objective: &[f64]) -> Option<Relaxed> {
+        let columns = self.columns.iter().map(|column| Column { integer: false, ..*column });
+        let relaxed = Model { columns: columns.collect(), rows: self.rows.clone() };
+        let solved = relaxed.run(objective, None, Effort { gap: 0.0, nodes: 1 });
+        let multipliers = match solved {
+            Ok(solved) if solved.status() == HighsModelStatus::Infeasible => return None,
+            Ok(solved) if solved.status() == HighsModelStatus::Optimal => {
+                solved.get_solution().dual_rows().to_vec()
+            }
+            _ => vec![0.0; self.rows.len()],
+        };
+        let mut bound = 0.0;
+        let mut extra = objective.to_vec();
+        for (row, multiplier) in self.rows.iter().zip(multipliers) {
+            let multiplier = match row.sense {
+                Sense::AtMost => multiplier.min(0.0),
+                Sense::AtLeast => multiplier.max(0.0),
+                Sense::Equal => multiplier,
+            };
+            bound += multiplier * row.right;
+            for (column, factor) in &row.terms {
+                extra[*column] -= multiplier * factor;
+            }
+        }
+        for (extra, column) in extra.iter_mut().zip(&self.columns) {
+            // A column that would pay for itself is taken in full.
+            bound += extra.min(0.0) * column.upper;
+            *extra = extra.max(0.0);
+        }
+        Some(Relaxed { bound, extra })
+    }
+
+    fn run(
+        &self,
+        objective: &[f64],
+        start: Option<&[f64]>,
+        effort: Effort,
+    ) -> Result<highs::SolvedModel, String> {
         let mut variables = ProblemVariables::new();
         let columns: Vec<Variable> = self
             .columns
@@ -117,10 +175,7 @@ impl Model {
                 Sense::Equal => sum.eq(row.right),
             });
         }
-        let mut solver = match problem.try_into_inner() {
-            Ok(solver) => solver,
-            Err(error) => return Outcome::Unsolved(error.to_string()),
-        };
+        let mut solver = problem.try_into_inner().map_err(|error| error.to_string())?;
         solver.make_quiet();
         solver.set_option("threads", 1);
         solver.set_option("parallel", "off");
@@ -131,10 +186,10 @@ impl Model {
         if let Some(start) = start {
             solver.set_solution(Some(start), None, None, None);
         }
-        let solved = match solver.try_solve() {
-            Ok(solved) => solved,
-            Err(status) => return Outcome::Unsolved(format!("HiGHS: {status:?}")),
-        };
+        solver.try_solve().map_err(|status| format!("HiGHS: {status:?}"))
+    }
+
+    fn outcome(&self, solved: &highs::SolvedModel) -> Outcome {
         match (solved.status(), solved.primal_solution_status()) {
             (HighsModelStatus::Infeasible, _) => Outcome::Infeasible,
             (status, HighsSolutionStatus::Feasible) => {

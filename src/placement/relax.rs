@@ -18,7 +18,7 @@ const RESERVATION_WEIGHT: f64 = 1.5;
 
 /// The diagnostic for a problem without any solution, budget aside.
 pub(super) fn explain(problem: &Problem, groups: &[Group], kept: &[usize]) -> Diagnostic {
-    let mut formulation = Formulation::elastic(problem, groups, kept);
+    let mut formulation = Formulation::elastic(problem, groups, kept.to_vec());
     match relaxed(&mut formulation) {
         Ok(packed) => diagnostic(&formulation, &packed),
         Err(words) => {
@@ -92,7 +92,7 @@ fn diagnostic(formulation: &Formulation, packed: &Packed) -> Diagnostic {
         .collect();
     let detail = match sentences.as_slice() {
         [one] => format!("{one}."),
-        many => format!("{} limits clash:\n- {}.", many.len(), many.join(";\n- ")),
+        many => format!("{} limits must give way together:\n- {}.", many.len(), many.join(";\n- ")),
     };
     let first = broken.first().map(|slack| &problem.limits[slack.limit]);
     let hint = match broken.len() {
@@ -110,16 +110,16 @@ fn diagnostic(formulation: &Formulation, packed: &Packed) -> Diagnostic {
 /// The diagnostic for a cheapest placement that is above the budget.
 pub(super) fn over_budget(limit: &Limit, max_month: f64, cost: f64, bound: f64) -> Diagnostic {
     let cheapest = if bound > max_month {
-        format!("the cheapest possible placement costs {}", dollars(cost))
+        format!("the cheapest possible placement costs {} a month", dollars(cost))
     } else {
         format!(
-            "the cheapest placement found costs {}, and none costs less than {}",
+            "the cheapest placement found costs {} a month, and none costs less than {}",
             dollars(cost),
             dollars(bound)
         )
     };
     let sentence = format!("`optimize` has a budget of {}; {cheapest}", dollars(max_month));
-    Diagnostic::error(SUMMARY, format!("{} a month.", with_place(&sentence, limit)))
+    Diagnostic::error(SUMMARY, format!("{}.", with_place(&sentence, limit)))
         .at(limit.origin.span.clone())
         .hint(format!("raise `budget` to {}, or ask for less", (cost * 100.0).ceil() / 100.0))
 }
@@ -138,27 +138,29 @@ fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
     match &limit.rule {
         Rule::Quota { cloud, region, gpu_type, max_gpus } => {
             let gpus = match gpu_type {
-                Some(gpu_type) => format!("{max_gpus} {gpu_type} GPUs"),
-                None => format!("{max_gpus} GPUs"),
+                Some(gpu_type) => count(f64::from(*max_gpus), &format!("{gpu_type} GPU")),
+                None => count(f64::from(*max_gpus), "GPU"),
             };
             let place = region.as_ref().map_or(String::new(), |region| format!(" in {region}"));
             format!("`cloud.{cloud}` has a quota of {gpus}{place}; {needed_text} {are_needed}")
         }
         Rule::CapacityGpus { cloud, max } => {
-            let max = amount(*max);
-            format!("`cloud.{cloud}` has capacity for {max} GPUs; {needed_text} {are_needed}")
+            let gpus = count(*max, "GPU");
+            format!("`cloud.{cloud}` has capacity for {gpus}; {needed_text} {are_needed}")
         }
         Rule::CapacityCpus { cloud, max } => {
-            let max = amount(*max);
-            format!("`cloud.{cloud}` has capacity for {max} CPUs; {needed_text} {are_needed}")
+            let cpus = count(*max, "CPU");
+            format!("`cloud.{cloud}` has capacity for {cpus}; {needed_text} {are_needed}")
         }
         Rule::CapacityNodes { cloud, max } => {
-            format!("`cloud.{cloud}` has capacity for {max} nodes; {needed_text} {are_needed}")
+            let nodes = count(f64::from(*max), "node");
+            format!("`cloud.{cloud}` has capacity for {nodes}; {needed_text} {are_needed}")
         }
         Rule::Nodes { candidate, max } => {
             let candidate = &problem.candidates[*candidate];
-            let has = if candidate.reserved { "reserved nodes" } else { "nodes" };
-            format!("{} has {max} {has}; {needed_text} {are_needed}", candidate.id)
+            let noun = if candidate.reserved { "reserved node" } else { "node" };
+            let nodes = count(f64::from(*max), noun);
+            format!("{} has {nodes}; {needed_text} {are_needed}", candidate.id)
         }
         Rule::Spot { demand: index, max_replicas, said } => {
             let Demand { reference, replicas, .. } = demand(index);
@@ -269,6 +271,11 @@ fn replicas(
 fn excess(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
     let slack = formulation.slacks.iter().find(|slack| slack.limit == limit);
     slack.map_or(0.0, |slack| packed.values[slack.amount].round())
+}
+
+fn count(number: f64, noun: &str) -> String {
+    let plural = if number == 1.0 { "" } else { "s" };
+    format!("{} {noun}{plural}", amount(number))
 }
 
 /// Without digits that say nothing.

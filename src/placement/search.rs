@@ -1,13 +1,20 @@
 //! Solve, pack, cut, and again until the nodes hold what the model put on them.
 
+use std::collections::BTreeMap;
+
 use super::formulation::{Formulation, Overfull};
 use super::model::{Effort, Outcome};
 use super::packing::{Amounts, Counts, Packing, pack};
+use super::reduce::Group;
+use crate::problem::Problem;
 
 /// Rounds of cuts; each one excludes what the solver said last, so real problems need a handful.
 const ROUNDS: u32 = 500;
 /// Up to this many columns the search goes on until nothing is left to gain.
-const SMALL: usize = 2_000;
+const SMALL: usize = 600;
+
+/// At first the solver gets the candidates that could be part of a placement this much above the bound.
+const MARGIN: f64 = 1e-2;
 
 /// A solution whose nodes hold its replicas.
 pub(super) struct Packed {
@@ -30,13 +37,91 @@ pub(super) enum Found {
     Unsolved(String),
 }
 
+pub(super) fn is_small(formulation: &Formulation) -> bool {
+    formulation.model.columns.len() <= SMALL
+}
+
 /// What the main solve of a model of this size may cost.
 pub(super) fn effort(formulation: &Formulation) -> Effort {
-    if formulation.model.columns.len() <= SMALL {
+    if is_small(formulation) {
         Effort { gap: 1e-9, nodes: 20_000 }
     } else {
-        Effort { gap: 1e-4, nodes: 2_000 }
+        Effort { gap: 1e-3, nodes: 2_000 }
     }
+}
+
+/// The cheapest packed solution that was found and the formulation it solves, which may have fewer
+/// candidates than were given.
+pub(super) struct Cheapest<'a> {
+    pub formulation: Formulation<'a>,
+    pub packed: Packed,
+    pub cost: f64,
+}
+
+/// The cheapest packed solution over all given candidates, found among a few of them.
+///
+/// The linear relaxation over all candidates bounds every solution from below by `bound`, and every
+/// solution that uses candidate *o* by `bound + extra[o]` (at least one node of *o* and one replica on it). So
+/// the solver gets the candidates with little extra only; what it finds is the answer for all as soon as
+/// it costs no more than the least that any other candidate could lead to. Otherwise it gets those that
+/// still could.
+pub(super) fn cheapest<'a>(
+    problem: &'a Problem,
+    groups: &'a [Group],
+    kept: &[usize],
+) -> Result<Cheapest<'a>, Failed> {
+    let whole = Formulation::new(problem, groups, kept.to_vec());
+    let Some(relaxed) = whole.model.relaxed(&whole.cost) else { return Err(Failed::Infeasible) };
+    let extra = whole.extra(&relaxed.extra);
+    drop(whole);
+    let mut margin = relaxed.bound.max(0.0) * MARGIN;
+    let mut cuts = 0;
+    loop {
+        let near = |extra: f64| extra <= margin;
+        let few = kept.iter().zip(&extra).filter(|(_, extra)| near(**extra));
+        let few: Vec<usize> = few.map(|(index, _)| *index).collect();
+        let least_far =
+            extra.iter().copied().filter(|extra| !near(*extra)).fold(f64::MAX, f64::min);
+        let outside = relaxed.bound + least_far;
+        let everything = few.len() == kept.len();
+        let mut formulation = Formulation::new(problem, groups, few);
+        let effort = effort(&formulation);
+        match best(&mut formulation, |f| f.cost.clone(), None, effort) {
+            Found::Packed(mut packed) => {
+                cuts += packed.cuts;
+                let cost = sum(&formulation.cost, &packed.values);
+                packed.bound = packed.bound.max(relaxed.bound).min(outside);
+                if everything || outside >= cost || cost - packed.bound <= effort.gap * cost {
+                    packed.cuts = cuts;
+                    formulation
+                        .exclude(&extra_of(&formulation, kept, &extra), cost - relaxed.bound);
+                    return Ok(Cheapest { formulation, packed, cost });
+                }
+                margin = cost - relaxed.bound + 1e-6;
+            }
+            Found::Infeasible if everything => return Err(Failed::Infeasible),
+            Found::Unsolved(words) if everything => return Err(Failed::Unsolved(words)),
+            Found::Infeasible | Found::Unsolved(_) => margin = (margin * 10.0).max(1.0),
+        }
+    }
+}
+
+/// By position in the formulation.
+fn extra_of(formulation: &Formulation, kept: &[usize], extra: &[f64]) -> Vec<f64> {
+    let all: BTreeMap<usize, f64> = kept.iter().copied().zip(extra.iter().copied()).collect();
+    formulation.kept.iter().map(|index| all[index]).collect()
+}
+
+pub(super) fn sum(weights: &[f64], values: &[f64]) -> f64 {
+    weights.iter().zip(values).map(|(weight, value)| weight * value).sum()
+}
+
+/// Why there is no solution.
+pub(super) enum Failed {
+    /// None exists.
+    Infeasible,
+    /// None was found within the limits on work, in the solver's words.
+    Unsolved(String),
 }
 
 /// The best packed solution for an objective over the formulation's columns. Cuts stay in the

@@ -7,25 +7,20 @@
 
 use std::collections::BTreeMap;
 
-use super::reduce::Group;
+use super::formulation::Formulation;
 use super::search::Packed;
 use super::{Cost, Placement, Proof, Rental, Seats};
 use crate::problem::{Candidate, Demand, Problem};
 
 /// Turns a packed solution into a placement, without its proof.
-pub(super) fn placement(
-    problem: &Problem,
-    groups: &[Group],
-    kept: &[usize],
-    columns: &[Vec<(usize, usize)>],
-    packed: &Packed,
-) -> Placement {
+pub(super) fn placement(formulation: &Formulation, packed: &Packed) -> Placement {
+    let problem = formulation.problem;
     // Replicas by candidate and demand.
     let mut seated: BTreeMap<usize, BTreeMap<usize, u32>> = BTreeMap::new();
     let mut rentals = BTreeMap::new();
-    let mut hands = deal(problem, groups, columns, packed);
+    let mut hands = deal(formulation, packed);
     for (place, nodes) in packed.nodes.iter().enumerate().filter(|(_, nodes)| !nodes.is_empty()) {
-        let index = kept[place];
+        let index = formulation.kept[place];
         let candidate = &problem.candidates[index];
         let mut contents: Vec<BTreeMap<String, u32>> = Vec::new();
         for node in nodes {
@@ -89,19 +84,15 @@ type Hand = Vec<(usize, u32)>;
 
 /// Deals the seats of each group to its demands, first come first served in the order of names and
 /// offerings, so that few demands are split: by (group, position of the candidate).
-fn deal(
-    problem: &Problem,
-    groups: &[Group],
-    columns: &[Vec<(usize, usize)>],
-    packed: &Packed,
-) -> BTreeMap<(usize, usize), Hand> {
+fn deal(formulation: &Formulation, packed: &Packed) -> BTreeMap<(usize, usize), Hand> {
+    let problem = formulation.problem;
     let mut hands = BTreeMap::new();
-    for (number, group) in groups.iter().enumerate() {
+    for (number, group) in formulation.groups.iter().enumerate() {
         let demands =
             group.demands.iter().map(|demand| (*demand, problem.demands[*demand].replicas));
         // Taken from the end.
         let mut waiting: Hand = demands.rev().collect();
-        for ((place, _), &count) in columns[number].iter().zip(&packed.seats[number]) {
+        for ((place, _), &count) in formulation.seats[number].iter().zip(&packed.seats[number]) {
             let mut hand: Hand = take(&mut waiting, count);
             hand.reverse();
             hands.insert((number, *place), hand);

@@ -111,6 +111,7 @@ fn no_offering(
         Some(confinement) => format!("`{reference}` {confinement} and "),
         None => String::new(),
     };
+    let there = if may.is_empty() { "" } else { " there" };
     let largest = |of: fn(&Candidate) -> f64| before.iter().map(|c| of(c)).fold(0.0, f64::max);
     let (attribute, detail, at_most) = match step {
         Step::Cloud => {
@@ -133,33 +134,33 @@ fn no_offering(
         Step::Market => {
             let markets = list(workload.placement.markets.iter().map(|m| format!("`{m}`")));
             let detail =
-                format!("Because {may}nothing is sold there on {markets}, no node can be rented.");
+                format!("Because {may}nothing is sold{there} on {markets}, no node can be rented.");
             ("placement.markets", detail, None)
         }
         Step::Kind if needs.gpus > 0 => {
-            let detail = format!("Because {may}no offering there has a GPU, no node can hold it.");
+            let detail = format!("Because {may}no offering{there} has a GPU, no node can hold it.");
             ("resources.gpus", detail, None)
         }
         Step::Kind => {
             let detail = format!(
-                "Because {may}every offering there has GPUs, there is no node for a replica that \
+                "Because {may}every offering{there} has GPUs, there is no node for a replica that \
                  needs none."
             );
             ("resources", detail, None)
         }
         Step::GpuType => {
             let types = list(needs.gpu_types.iter().map(|name| format!("`{name}`")));
-            let there = distinct(before, |c| c.offering.gpu_type.clone().unwrap_or_default());
+            let offered = distinct(before, |c| c.offering.gpu_type.clone().unwrap_or_default());
             let detail = format!(
-                "Because {may}no offering there has a GPU of type {types}, no node can hold one \
+                "Because {may}no offering{there} has a GPU of type {types}, no node can hold one \
                  replica. There are: {}.",
-                list(there)
+                list(offered)
             );
             ("resources.gpu_types", detail, None)
         }
         Step::Architecture => {
             let detail = format!(
-                "Because {may}every offering there is an arm64 machine, which runs only images \
+                "Because {may}every offering{there} is an arm64 machine, which runs only images \
                  built for it, none was chosen."
             );
             ("resources", detail, None)
@@ -167,7 +168,7 @@ fn no_offering(
         Step::Gpus => {
             let most = largest(|c| f64::from(c.offering.gpus));
             let detail = format!(
-                "One replica needs {}. Because {may}the largest offering there has {}, no node \
+                "One replica needs {}. Because {may}the largest offering{there} has {}, no node \
                  can hold one replica.",
                 count(needs.gpus.into(), "GPU"),
                 count(most, "GPU")
@@ -178,7 +179,7 @@ fn no_offering(
             let most = number(largest(|c| c.offering.gpu_memory_gib));
             let asked = number(needs.gpu_memory_gib);
             let detail = format!(
-                "One replica needs GPUs with {asked} GiB. Because {may}the largest such GPU there \
+                "One replica needs GPUs with {asked} GiB. Because {may}the largest such GPU{there} \
                  has {most} GiB, no node can hold one replica."
             );
             ("resources.gpu_memory", detail, Some(format!("ask for at most {most}GiB")))
@@ -186,7 +187,7 @@ fn no_offering(
         Step::Cpus => {
             let most = number(largest(|c| c.usable.cpu_millis as f64 / 1000.0));
             let detail = format!(
-                "One replica needs {}. Because {may}the largest such node there leaves {most} \
+                "One replica needs {}. Because {may}the largest such node{there} leaves {most} \
                  CPUs to replicas (the system keeps the rest), no node can hold one replica.",
                 count(needs.cpus, "CPU")
             );
@@ -196,7 +197,7 @@ fn no_offering(
             let most = largest(|c| c.usable.memory_mib as f64 / 1024.0);
             let most = number((most * 100.0).floor() / 100.0);
             let detail = format!(
-                "One replica needs {} GiB of memory. Because {may}the largest such node there \
+                "One replica needs {} GiB of memory. Because {may}the largest such node{there} \
                  leaves {most} GiB to replicas (the system keeps the rest), no node can hold one \
                  replica.",
                 number(needs.memory_gib)

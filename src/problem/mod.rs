@@ -310,3 +310,6 @@ fn place(stack: &Stack, span: &Span) -> Option<String> {
     let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
     Some(format!("{}:{line}", span.file))
 }
+
+#[cfg(test)]
+mod tests;

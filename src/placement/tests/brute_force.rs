@@ -299,8 +299,8 @@ fn the_reduced_model_is_smaller() {
     assert!(!ids.contains(&"aws/us-east-1/g5.xlarge/on_demand"), "{ids:?}");
     assert!(!ids.contains(&"aws/us-west-2/g6.xlarge/on_demand"), "{ids:?}");
     assert!(!ids.contains(&"azure/westus/NC4as_T4_v3/on_demand"), "{ids:?}");
-    let reduced = Formulation::new(&problem, &groups, &kept).model.columns.len();
+    let reduced = Formulation::new(&problem, &groups, kept).model.columns.len();
     let all: Vec<usize> = (0..problem.candidates.len()).collect();
-    let plain = Formulation::new(&problem, &groups, &all).model.columns.len();
+    let plain = Formulation::new(&problem, &groups, all).model.columns.len();
     assert!(reduced < plain, "{reduced} < {plain}");
 }

@@ -1,5 +1,8 @@
 //! The placement from the outside: stacks in, placements or diagnostics out.
 
 mod brute_force;
+mod catalog;
+mod checker;
 mod known;
-mod support;
+mod limits;
+pub(crate) mod support;

@@ -1,0 +1,74 @@
+//! The real catalogs, and stacks as they are written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fleetform_contract::{Provider, SecretKey};
+
+use super::support::*;
+use crate::config::{self, Inputs};
+use crate::placement::{reduce, solve};
+use crate::problem::{Problem, pose};
+
+/// What the clouds of a stack offer.
+fn pose_with_catalogs(stack: &config::Stack) -> Problem {
+    let mut offerings = BTreeMap::new();
+    let mut quotas = BTreeMap::new();
+    let mut control_planes = BTreeMap::new();
+    for (name, cloud) in &stack.clouds {
+        let provider: Box<dyn Provider> = fleetform_providers::provider(cloud).expect("a cloud");
+        offerings.insert(name.clone(), provider.offerings());
+        quotas.insert(name.clone(), cloud.quotas.clone());
+        control_planes.insert(name.clone(), provider.control_plane_price_hour());
+    }
+    pose(stack, &offerings, &quotas, &control_planes, None).expect("the stack can be posed")
+}
+
+#[test]
+fn the_lepton_stack_as_it_is_written() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks/lepton");
+    let loaded = config::load(&directory, &Inputs::new(SecretKey::new([0; 32])));
+    let stack = loaded.unwrap_or_else(|failure| panic!("{:?}", failure.diagnostics));
+    let placement = solve(&pose_with_catalogs(&stack)).expect("it can be placed");
+    assert_eq!(placement.cost.total_month, 40_120.0);
+    assert!(placement.proof.gap <= 1e-9, "{:?}", placement.proof);
+}
+
+/// Services of many sizes that may run anywhere.
+fn fleet(services: usize) -> config::Stack {
+    let mut dice = Dice(7);
+    let workloads = (0..services).map(|number| {
+        let gpus = dice.pick(&[0, 1, 1, 1, 2, 4, 8]);
+        let mut service = service(&format!("s{number}"), 1 + dice.roll(12) as u32, gpus);
+        service.needs.cpus = dice.pick(&[1.0, 2.0, 4.0, 6.0]) * f64::from(gpus.max(1));
+        service.needs.memory_gib = service.needs.cpus * dice.pick(&[2.0, 4.0]);
+        if gpus > 0 && dice.chance(60) {
+            let gpu_type = dice.pick(&["L4", "A100", "A100-80GB", "H100", "T4"]);
+            service.needs.gpu_types = vec![gpu_type.to_owned()];
+        }
+        if dice.chance(40) {
+            service.placement.markets.push(SPOT);
+        }
+        if dice.chance(20) {
+            service.placement.regions = vec![dice.pick(&["us-*", "*us*", "eu*"]).to_owned()];
+        }
+        service
+    });
+    let clouds = vec![cloud("aws"), cloud("azure"), cloud("gcp")];
+    world(clouds, workloads.collect(), Vec::new()).stack
+}
+
+#[test]
+fn services_on_every_offering_of_three_clouds() {
+    let problem = pose_with_catalogs(&fleet(8));
+    let groups = reduce::groups(&problem);
+    let kept = reduce::undominated(&problem, &groups);
+    assert!(
+        kept.len() * 4 < problem.candidates.len(),
+        "{} of {} candidates are kept",
+        kept.len(),
+        problem.candidates.len()
+    );
+    let placement = solve(&problem).expect("it can be placed");
+    assert!(placement.proof.gap <= 1e-3, "{:?}", placement.proof);
+}
