@@ -99,7 +99,8 @@ fn unfit(demand: &Demand, candidate: &Candidate) -> Option<&'static str> {
         return Some("not its region");
     }
     let on_demand = rules.markets.contains(&Market::OnDemand);
-    if !rules.markets.contains(&offering.market) && !(candidate.reserved && on_demand) {
+    let prepaid = candidate.reserved && on_demand;
+    if !(prepaid || rules.markets.contains(&offering.market)) {
         return Some("not its market");
     }
     if needs.gpus == 0 {
@@ -349,7 +350,8 @@ fn check_proof(placement: &Placement, broken: &mut Vec<String>) {
     if !same(proof.objective_month, total) {
         broken.push(format!("the objective is {}, the total {total}", proof.objective_month));
     }
-    if !(proof.bound_month <= proof.objective_month) {
+    // Not a number is as wrong as a bound above.
+    if proof.bound_month.is_nan() || proof.bound_month > proof.objective_month {
         broken.push(format!(
             "the bound {} is above the objective {}",
             proof.bound_month, proof.objective_month
@@ -359,7 +361,7 @@ fn check_proof(placement: &Placement, broken: &mut Vec<String>) {
         0.0 => 0.0,
         objective => (objective - proof.bound_month) / objective,
     };
-    if !((gap - proof.gap).abs() <= 1e-9) {
+    if proof.gap.is_nan() || (gap - proof.gap).abs() > 1e-9 {
         broken.push(format!("the gap is {gap}, not {}", proof.gap));
     }
 }

@@ -61,7 +61,8 @@ fn quota(region: Option<&str>, gpu_type: Option<&str>, max_gpus: u32) -> Quota {
 #[test]
 fn limits_bind() {
     let spread = |over, min, max_share| vec![Spread { over, min, max_share }];
-    let cases: Vec<(&str, World, Vec<(&str, u32)>)> = vec![
+    type Case = (&'static str, World, Vec<(&'static str, u32)>);
+    let cases: Vec<Case> = vec![
         ("none", four(), vec![(CHEAP, 4)]),
         (
             "quota of a region",
