@@ -1,5 +1,8 @@
 //! What the end-to-end tests share: a copy of a stack in a directory of its own, and the program.
 
+// Each test file is a program of its own and uses its part of this; `expect` would fail in the others.
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
