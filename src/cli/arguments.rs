@@ -17,10 +17,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 )]
 pub struct Cli {
     /// Change to this directory first
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 100)]
     pub chdir: Option<PathBuf>,
     /// Write no colours (as does the environment variable NO_COLOR)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     pub no_color: bool,
     #[command(subcommand)]
     pub verb: Verb,
@@ -75,10 +75,11 @@ pub struct StackArguments {
     #[arg(long = "var-file", value_name = "FILE")]
     pub variable_files: Vec<PathBuf>,
     /// The environment: reads envs/NAME.tfvars and has a state of its own
-    #[arg(long = "env", value_name = "NAME", env = "FLEETFORM_ENV")]
+    #[arg(long = "env", value_name = "NAME", env = "FLEETFORM_ENV", hide_env_values = true)]
     pub environment: Option<String>,
     /// Use the embedded clouds: no account is needed and nothing is paid
-    #[arg(long, env = "FLEETFORM_SANDBOX", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, env = "FLEETFORM_SANDBOX", hide_env_values = true,
+        value_parser = clap::builder::FalseyValueParser::new())]
     pub sandbox: bool,
 }
 
@@ -103,7 +104,7 @@ pub struct RunArguments {
     /// Ask for what is missing; with -input=false, never
     #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL",
-        env = "TF_INPUT", value_parser = boolean)]
+        env = "TF_INPUT", hide_env_values = true, value_parser = boolean)]
     pub input: bool,
     /// Accepted for Terraform's sake: plans take no lock
     #[arg(long, hide = true, default_value_t = true, num_args = 0..=1, require_equals = true,
@@ -136,6 +137,7 @@ pub struct Init {
 
 #[derive(Args, Debug)]
 pub struct Validate {
+    /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
     #[command(flatten)]
@@ -171,6 +173,7 @@ pub struct Fmt {
 
 #[derive(Args, Debug)]
 pub struct PlanArguments {
+    /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
     #[command(flatten)]
@@ -206,6 +209,7 @@ pub struct Apply {
 
 #[derive(Args, Debug)]
 pub struct Destroy {
+    /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
     #[command(flatten)]
@@ -217,6 +221,7 @@ pub struct Destroy {
 
 #[derive(Args, Debug)]
 pub struct Drift {
+    /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
     #[command(flatten)]
@@ -237,6 +242,7 @@ pub struct Show {
 
 #[derive(Args, Debug)]
 pub struct Graph {
+    /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
     #[command(flatten)]
@@ -261,6 +267,7 @@ pub struct Output {
     pub stack_dir: PathBuf,
     #[command(flatten)]
     pub stack: StackArguments,
+    /// As JSON, with types where all are shown
     #[arg(long)]
     pub json: bool,
     /// A string, number or bool without quotes
@@ -294,6 +301,7 @@ pub struct Catalog {
     /// At most this many rows; 0 for all
     #[arg(long, default_value_t = 40, value_name = "N")]
     pub limit: usize,
+    /// Write the offerings as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -318,6 +326,7 @@ pub enum Sandbox {
 
 #[derive(Args, Debug)]
 pub struct Serve {
+    /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
     #[command(flatten)]
@@ -329,10 +338,12 @@ pub struct Serve {
 
 #[derive(Args, Debug)]
 pub struct SandboxPlace {
+    /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
     #[command(flatten)]
     pub stack: StackArguments,
+    /// As JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -361,18 +372,21 @@ pub struct StateList {
 
 #[derive(Args, Debug)]
 pub struct StateShow {
+    /// As `state list` writes it
     pub address: String,
     /// The stack's directory
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub stack_dir: PathBuf,
     #[command(flatten)]
     pub stack: StackArguments,
+    /// As JSON
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Args, Debug)]
 pub struct Version {
+    /// As JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -404,7 +418,10 @@ pub fn normalise(
                 let dashes = if text.starts_with("--") { "" } else { "-" };
                 out.extend(switch(format!("{dashes}{text}")).map(OsString::from));
                 continue;
-            } else if verb_at.is_none() && !text.starts_with('-') {
+            } else if verb_at.is_none()
+                && !text.starts_with('-')
+                && out.last().is_none_or(|last| last != "--chdir")
+            {
                 verb_at = Some(out.len());
             }
         }
@@ -509,6 +526,10 @@ mod tests {
         let environment = |name: &str| (name == "TF_CLI_ARGS_plan").then(|| "-no-color".to_owned());
         assert_eq!(normalise(words("ff plan x"), environment), words("ff plan --no-color x"));
         assert_eq!(normalise(words("ff apply x"), environment), words("ff apply x"));
+        assert_eq!(
+            normalise(words("ff -chdir apply plan x"), environment),
+            words("ff --chdir apply plan --no-color x")
+        );
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub async fn run(screen: &Screen, arguments: &Drift, ordered: &[(bool, String)])
     }
     screen.say("Objects have changed outside of Fleetform:\n\n");
     for drift in &observed.drift {
-        screen.say(&view::plan::drifted(drift, screen.paint));
+        screen.say(&view::plan::drifted(drift, screen.paint, usize::MAX));
         screen.say("\n");
     }
     let message =

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::diagnostic::Diagnostic;
-use arguments::{Cli, Verb};
+use arguments::{Cli, RunArguments, Verb};
 use screen::Screen;
 
 /// What a verb ends with: the exit code where it did its work, else what to tell the user (exit 1).
@@ -45,7 +45,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
         }
     };
-    let screen = Screen::new(cli.no_color, wants_json(&cli.verb));
+    let run = run_arguments(&cli.verb);
+    let screen = Screen {
+        compact_warnings: run.is_some_and(|run| run.compact_warnings),
+        ..Screen::new(cli.no_color, run.is_some_and(|run| run.json))
+    };
     if let Some(directory) = &cli.chdir
         && let Err(error) = std::env::set_current_dir(directory)
     {
@@ -88,14 +92,14 @@ fn dispatch(screen: &Screen, verb: &Verb, ordered: &[(bool, String)]) -> Ended {
     }
 }
 
-/// Which verbs write events in JSON mode; the others write one JSON value of their own.
-fn wants_json(verb: &Verb) -> bool {
+/// Of the verbs that plan: these write events in JSON mode, the others one JSON value of their own.
+fn run_arguments(verb: &Verb) -> Option<&RunArguments> {
     match verb {
-        Verb::Plan(arguments) => arguments.run.json,
-        Verb::Apply(arguments) => arguments.run.json,
-        Verb::Destroy(arguments) => arguments.run.json,
-        Verb::Drift(arguments) => arguments.run.json,
-        _ => false,
+        Verb::Plan(arguments) => Some(&arguments.run),
+        Verb::Apply(arguments) => Some(&arguments.run),
+        Verb::Destroy(arguments) => Some(&arguments.run),
+        Verb::Drift(arguments) => Some(&arguments.run),
+        _ => None,
     }
 }
 

@@ -34,9 +34,15 @@ pub async fn run(screen: &Screen, arguments: &Output, ordered: &[(bool, String)]
     };
     let Some(output) = outputs.get(name) else {
         let known: Vec<&str> = outputs.keys().map(String::as_str).collect();
+        let hint = match known.is_empty() {
+            true => {
+                "there are none: nothing was applied yet, or the stack has no `output`".to_owned()
+            }
+            false => format!("there are: {}", known.join(", ")),
+        };
         return Err(vec![
             Diagnostic::error("No such output", format!("The state has no output `{name}`."))
-                .hint(format!("there are: {}", known.join(", "))),
+                .hint(hint),
         ]);
     };
     if output.value.has_secret() {
@@ -84,22 +90,7 @@ pub fn line(name: &str, output: &OutputValue) -> String {
 pub fn json(output: &OutputValue) -> serde_json::Value {
     serde_json::json!({
         "sensitive": output.sensitive,
-        "type": kind(&output.value),
+        "type": view::json::kind(&output.value),
         "value": output.value.to_plain_json(),
     })
-}
-
-fn kind(value: &Value) -> serde_json::Value {
-    use serde_json::json;
-    match value {
-        Value::Null | Value::Unknown(_) | Value::Secret(_) => json!("dynamic"),
-        Value::Bool(_) => json!("bool"),
-        Value::Number(_) => json!("number"),
-        Value::String(_) => json!("string"),
-        Value::List(items) => json!(["tuple", items.iter().map(kind).collect::<Vec<_>>()]),
-        Value::Map(map) => {
-            let kinds = map.iter().map(|(name, value)| (name.clone(), kind(value)));
-            json!(["object", kinds.collect::<serde_json::Map<_, _>>()])
-        }
-    }
 }

@@ -19,7 +19,7 @@ pub async fn run(screen: &Screen, arguments: &PlanArguments, ordered: &[(bool, S
     let operation = if arguments.destroy { Operation::Destroy } else { Operation::Apply };
     let wish = wish(&arguments.run, operation, false);
     let planned = planning::plan(&session, &wish).await?;
-    if arguments.concise {
+    if arguments.concise && !screen.json {
         concise(screen, &planned.plan);
     } else {
         show(screen, &planned, "plan");
@@ -40,7 +40,7 @@ pub async fn run(screen: &Screen, arguments: &PlanArguments, ordered: &[(bool, S
         }
     } else if planned.plan.has_changes() && !screen.in_automation {
         screen.say(&format!(
-            "\n{}\n\nNote: You didn't use the -out option to save this plan, so Fleetform can't guarantee to take\nexactly these actions if you run \"fleetform apply\" now.\n",
+            "\n{}\n\nNote: You didn't use the -out option to save this plan, so Fleetform can't\nguarantee to take exactly these actions if you run \"fleetform apply\" now.\n",
             "─".repeat(screen.width.min(77))
         ));
     }
@@ -51,7 +51,7 @@ pub async fn run(screen: &Screen, arguments: &PlanArguments, ordered: &[(bool, S
 /// The plan as text or as events.
 pub fn show(screen: &Screen, planned: &Planned, operation: &str) {
     let plan = &planned.plan;
-    screen.say(&view::plan::plan(plan, screen.paint));
+    screen.say(&view::plan::plan(plan, screen.paint, screen.table_width));
     for drift in &plan.drift {
         let (message, fields) = view::events::resource_drift(drift);
         screen.event("info", "resource_drift", &message, fields);
@@ -64,6 +64,10 @@ pub fn show(screen: &Screen, planned: &Planned, operation: &str) {
     let message = view::plan::summary(plan, view::Paint::Plain);
     let fields = view::events::change_summary(counts.add, counts.change, counts.destroy, operation);
     screen.event("info", "change_summary", &message, fields);
+    if plan.output_changes().next().is_some() {
+        let message = format!("Outputs: {}", plan.outputs.len());
+        screen.event("info", "outputs", &message, view::events::planned_outputs(plan));
+    }
     if screen.json {
         let placement = serde_json::json!({
             "placement": plan.placement,
@@ -78,7 +82,13 @@ fn concise(screen: &Screen, plan: &Plan) {
         let symbol = view::change::symbol(change.action);
         screen.say(&format!("{symbol} {}\n", change.address));
     }
-    screen.say(&format!("{}\n", view::plan::summary(plan, screen.paint)));
+    if plan.effects().next().is_some() {
+        screen.say(&format!("{}\n", view::plan::summary(plan, screen.paint)));
+    } else if !plan.has_changes() {
+        screen.say(&view::plan::nothing(plan, screen.paint));
+    }
+    screen.say(&view::plan::outputs(plan, screen.paint));
+    screen.say(&view::plan::cost(plan));
 }
 
 pub fn wish(run: &RunArguments, operation: Operation, resume: bool) -> Wish<'_> {

@@ -11,10 +11,14 @@ use crate::view::{self, Paint};
 /// Standard output and error, with what the user wants to see there.
 pub struct Screen {
     pub paint: Paint,
+    /// Of standard error, which may go elsewhere than standard output.
+    pub error_paint: Paint,
     /// Events, one JSON object a line, instead of text.
     pub json: bool,
-    /// Columns.
+    /// Columns to wrap sentences at.
     pub width: usize,
+    /// Columns that a table may take: as many as it likes where nobody said how many there are.
+    pub table_width: usize,
     pub compact_warnings: bool,
     pub sources: Mutex<Sources>,
     /// Whether hints about the next step help nobody (`TF_IN_AUTOMATION`).
@@ -23,14 +27,19 @@ pub struct Screen {
 
 impl Screen {
     pub fn new(no_color: bool, json: bool) -> Screen {
-        let plain = no_color
-            || json
-            || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || !std::io::stdout().is_terminal();
+        let plain =
+            no_color || json || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let paint = |terminal: bool| match terminal && !plain {
+            true => Paint::Colour,
+            false => Paint::Plain,
+        };
+        let width = terminal_width();
         Screen {
-            paint: if plain { Paint::Plain } else { Paint::Colour },
+            paint: paint(std::io::stdout().is_terminal()),
+            error_paint: paint(std::io::stderr().is_terminal()),
             json,
-            width: terminal_width(),
+            width: width.unwrap_or(100),
+            table_width: width.unwrap_or(usize::MAX),
             compact_warnings: false,
             sources: Mutex::default(),
             in_automation: std::env::var_os("TF_IN_AUTOMATION").is_some()
@@ -67,7 +76,7 @@ impl Screen {
             } else if self.compact_warnings && !diagnostic.is_error() {
                 write_error(&format!("Warning: {}\n", diagnostic.summary));
             } else {
-                let style = view::diagnostic::Style { paint: self.paint, width: self.width };
+                let style = view::diagnostic::Style { paint: self.error_paint, width: self.width };
                 write_error(&format!(
                     "\n{}",
                     view::diagnostic::render(diagnostic, &sources, style)
@@ -77,9 +86,11 @@ impl Screen {
     }
 }
 
-fn terminal_width() -> usize {
+/// Columns, as the environment or the terminal tells.
+fn terminal_width() -> Option<usize> {
     let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    told.filter(|width| (40..=400).contains(width)).unwrap_or(100)
+    let asked = || console::Term::stdout().size_checked().map(|(_, columns)| columns.into());
+    told.or_else(asked).filter(|width| *width > 0).map(|width: usize| width.clamp(40, 400))
 }
 
 /// Now, in RFC 3339.

@@ -14,7 +14,7 @@ pub async fn run(screen: &Screen, arguments: &Show, ordered: &[(bool, String)]) 
         if arguments.json {
             write_out(&format!("{}\n", view::json::plan(&plan)));
         } else {
-            screen.say(&view::plan::plan(&plan, screen.paint));
+            screen.say(&view::plan::plan(&plan, screen.paint, screen.table_width));
         }
         return Ok(0);
     }
@@ -45,7 +45,7 @@ pub async fn run(screen: &Screen, arguments: &Show, ordered: &[(bool, String)]) 
         return Ok(0);
     }
     if let Some(placement) = &placement {
-        screen.say(&view::plan::placement(placement, screen.paint));
+        screen.say(&view::plan::placement(placement, screen.paint, screen.table_width));
         screen.say("\n");
     }
     for record in records.values() {

@@ -48,7 +48,8 @@ pub fn diff(
         let change = Change {
             address: address.clone(),
             action: Action::Delete,
-            reason: Some(Reason::DeleteBecauseNoResourceConfig),
+            // Where nothing is asked for at all, every deletion is what was asked for.
+            reason: (!desired.is_empty()).then_some(Reason::DeleteBecauseNoResourceConfig),
             before: Some(record.clone()),
             desired: None,
             after: None,
@@ -242,5 +243,228 @@ fn collect(path: &mut Path, before: Option<&Value>, after: Option<&Value>, paths
             }
         }
         _ => paths.push(path.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetform_contract::Attribute;
+    use serde_json::{Value as Json, json};
+
+    static POOL: Schema = Schema {
+        kind: "pool",
+        attributes: &[
+            Attribute::ours("machine_type").forces_replacement(),
+            Attribute::ours("taint.*.key").forces_replacement(),
+            Attribute::computed("id"),
+            Attribute::provider_default("version"),
+            Attribute::provider_default("upgrade.surge"),
+            Attribute::autoscaler("scaling.*.desired"),
+        ],
+        partial: false,
+    };
+
+    struct Types;
+
+    impl Schemas for Types {
+        fn schema(&self, kind: &str) -> Option<&'static Schema> {
+            (kind == "pool").then_some(&POOL)
+        }
+
+        fn lives_in(&self, _: &Resource, container: &Address) -> bool {
+            container.kind == "pool"
+        }
+    }
+
+    fn attributes(json: Json) -> Attributes {
+        let Value::Map(map) = Value::from_plain_json(&json) else { panic!("{json} is no object") };
+        map
+    }
+
+    fn resource(address: &str, json: Json, depends_on: &[&str]) -> Resource {
+        Resource {
+            address: address.parse().expect("an address"),
+            cloud: "c".into(),
+            site: None,
+            attributes: attributes(json),
+            depends_on: depends_on.iter().map(|text| text.parse().expect("an address")).collect(),
+        }
+    }
+
+    fn record(address: &str, json: Json) -> Record {
+        Record {
+            address: address.parse().expect("an address"),
+            cloud: "c".into(),
+            site: None,
+            id: address.into(),
+            attributes: attributes(json),
+            depends_on: Vec::new(),
+            version: 1,
+        }
+    }
+
+    fn changes(desired: &[Resource], records: &[Record], replace: &[&str]) -> Vec<Change> {
+        let desired = desired.iter().map(|r| (r.address.clone(), r.clone())).collect();
+        let records = records.iter().map(|r| (r.address.clone(), r.clone())).collect();
+        let replace = replace.iter().map(|text| text.parse().expect("an address")).collect();
+        diff(&desired, &records, &replace, &Types)
+    }
+
+    #[test]
+    fn each_attribute_belongs_to_whom_the_schema_says() {
+        let no_op = (Action::NoOp, vec![]);
+        let update = (Action::Update, vec![]);
+        let replace = |path: &str| (Action::Replace, vec![path.to_owned()]);
+        for (why, wanted, seen, (action, forcing)) in [
+            ("equal", json!({ "size": 1 }), json!({ "size": 1 }), no_op.clone()),
+            ("another value", json!({ "size": 1 }), json!({ "size": 2 }), update.clone()),
+            ("1 and 1.0", json!({ "size": 1 }), json!({ "size": 1.0 }), no_op.clone()),
+            ("computed", json!({}), json!({ "id": "x" }), no_op.clone()),
+            ("a default of the cloud", json!({}), json!({ "version": "1.33" }), no_op.clone()),
+            (
+                "a default that we set",
+                json!({ "version": "1.34" }),
+                json!({ "version": "1.33" }),
+                update.clone(),
+            ),
+            (
+                "a default inside",
+                json!({ "upgrade": { "x": 1 } }),
+                json!({ "upgrade": { "x": 1, "surge": 2 } }),
+                no_op.clone(),
+            ),
+            (
+                "the autoscaler's",
+                json!({ "scaling": [{ "desired": 1, "max": 4 }] }),
+                json!({ "scaling": [{ "desired": 3, "max": 4 }] }),
+                no_op.clone(),
+            ),
+            (
+                "ours beside the autoscaler's",
+                json!({ "scaling": [{ "desired": 1, "max": 5 }] }),
+                json!({ "scaling": [{ "desired": 3, "max": 4 }] }),
+                update.clone(),
+            ),
+            ("made by others", json!({}), json!({ "labels": { "x": "y" } }), update.clone()),
+            (
+                "a key made by others",
+                json!({ "labels": {} }),
+                json!({ "labels": { "x": "y" } }),
+                update.clone(),
+            ),
+            ("null is absent", json!({ "a": null }), json!({}), no_op.clone()),
+            ("absent is null", json!({}), json!({ "a": null }), no_op.clone()),
+            ("absent is empty", json!({}), json!({ "a": [], "b": {} }), no_op.clone()),
+            ("empty is absent", json!({ "a": [], "b": {} }), json!({}), no_op.clone()),
+            ("false is not absent", json!({ "a": false }), json!({}), update.clone()),
+            ("\"\" is not absent", json!({ "a": "" }), json!({}), update),
+            (
+                "forces",
+                json!({ "machine_type": "b" }),
+                json!({ "machine_type": "a" }),
+                replace("machine_type"),
+            ),
+            (
+                "forces inside",
+                json!({ "taint": [{ "key": "b" }] }),
+                json!({ "taint": [{ "key": "a" }] }),
+                replace("taint.0.key"),
+            ),
+        ] {
+            let got = changes(&[resource("pool.a", wanted, &[])], &[record("pool.a", seen)], &[]);
+            assert_eq!(got[0].action, action, "{why}");
+            let paths: Vec<String> =
+                got[0].replace_paths.iter().map(|path| path.join(".")).collect();
+            assert_eq!(paths, forcing, "{why}");
+            let reason = (action == Action::Replace).then_some(Reason::ReplaceBecauseCannotUpdate);
+            assert_eq!(got[0].reason, reason, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_updated_keeps_what_others_own() {
+        let wanted = json!({ "size": 2, "scaling": [{ "desired": 1, "max": 4 }] });
+        let seen = json!({
+            "id": "x", "size": 1, "scaling": [{ "desired": 3, "max": 4 }], "version": "1.33",
+        });
+        let got = changes(&[resource("pool.a", wanted, &[])], &[record("pool.a", seen)], &[]);
+        let after = json!({
+            "id": "x", "size": 2, "scaling": [{ "desired": 3, "max": 4 }], "version": "1.33",
+        });
+        assert_eq!(got[0].after, Some(attributes(after)));
+    }
+
+    #[test]
+    fn what_is_created_has_unknown_computed_attributes() {
+        let got = changes(&[resource("pool.a", json!({ "size": 1 }), &[])], &[], &[]);
+        assert_eq!(got[0].action, Action::Create);
+        let after = got[0].after.as_ref().expect("created");
+        assert_eq!(after["id"], Value::unknown("pool.a", "id"));
+        assert_eq!(after.len(), 2, "{after:?}");
+    }
+
+    #[test]
+    fn what_lives_in_a_replaced_container_is_replaced_with_it() {
+        let desired = [
+            resource("pool.a", json!({ "machine_type": "b" }), &[]),
+            resource("app.b", json!({ "x": 1 }), &["pool.a"]),
+        ];
+        let records =
+            [record("pool.a", json!({ "machine_type": "a" })), record("app.b", json!({ "x": 1 }))];
+        let got = changes(&desired, &records, &[]);
+        assert_eq!(
+            (got[0].action, got[0].reason),
+            (Action::Replace, Some(Reason::ReplaceByTriggers))
+        );
+        assert_eq!(got[0].address.to_string(), "app.b");
+        assert_eq!(got[1].reason, Some(Reason::ReplaceBecauseCannotUpdate));
+        // What does not exist yet is only made.
+        let got = changes(&desired, &records[..1], &[]);
+        assert_eq!((got[0].action, got[0].reason), (Action::Create, None));
+    }
+
+    #[test]
+    fn a_request_replaces_what_need_not_be() {
+        let same = json!({ "size": 1 });
+        let desired = [resource("pool.a", same.clone(), &[])];
+        let got = changes(&desired, &[record("pool.a", same)], &["pool.a"]);
+        assert_eq!(
+            (got[0].action, got[0].reason),
+            (Action::Replace, Some(Reason::ReplaceByRequest))
+        );
+        let after = got[0].after.as_ref().expect("made again");
+        assert!(matches!(after["id"], Value::Unknown(_)));
+    }
+
+    #[test]
+    fn what_nothing_asks_for_goes_and_says_why_only_beside_what_stays() {
+        let records = [record("pool.a", json!({})), record("pool.b", json!({}))];
+        let got = changes(&[resource("pool.b", json!({}), &[])], &records, &[]);
+        let why = Some(Reason::DeleteBecauseNoResourceConfig);
+        assert_eq!((got[0].action, got[0].reason), (Action::Delete, why));
+        let got = changes(&[], &records, &[]);
+        assert_eq!((got[0].action, got[0].reason), (Action::Delete, None));
+    }
+
+    #[test]
+    fn an_unknown_is_what_its_provider_has_unless_that_is_made_again() {
+        let unknown = || Value::unknown("pool.a", "id");
+        let app = || {
+            let mut app = resource("app.b", json!({}), &["pool.a"]);
+            app.attributes.insert("pool".into(), unknown());
+            app
+        };
+        let records = |machine: &str| {
+            [
+                record("pool.a", json!({ "id": "p-1", "machine_type": machine })),
+                record("app.b", json!({ "pool": "p-1" })),
+            ]
+        };
+        let pool = || resource("pool.a", json!({ "machine_type": "a" }), &[]);
+        let got = changes(&[pool(), app()], &records("a"), &[]);
+        assert_eq!(got[0].action, Action::NoOp, "the id is known and the same");
+        let got = changes(&[pool(), app()], &records("old"), &[]);
+        assert_eq!(got[0].after.as_ref().expect("after")["pool"], unknown());
     }
 }

@@ -176,8 +176,12 @@ impl Plan {
 
     /// Whether applying it would change resources or outputs.
     pub fn has_changes(&self) -> bool {
-        self.effects().next().is_some()
-            || self.outputs.values().any(|output| output.before != output.after)
+        self.effects().next().is_some() || self.output_changes().next().is_some()
+    }
+
+    /// The outputs that will not be as they are.
+    pub fn output_changes(&self) -> impl Iterator<Item = (&String, &OutputChange)> {
+        self.outputs.iter().filter(|(_, output)| output.before != output.after)
     }
 
     /// SHA-256 over everything but `created`, in hexadecimal.

@@ -194,7 +194,7 @@ impl Writer<'_> {
             let entry_mark = match mark {
                 Mark::Change if same(old_value, new_value) => Mark::Same,
                 Mark::Change if old_value.is_null() => Mark::Add,
-                Mark::Change if new.is_none() => Mark::Remove,
+                Mark::Change if new_value.is_null() => Mark::Remove,
                 other => other,
             };
             let nothing = old_value.is_null() && new_value.is_null();
@@ -277,6 +277,16 @@ impl Writer<'_> {
                 self.text += "[\n";
                 self.items(indent + 4, old, new, path);
                 let _ = write!(self.text, "{}]", " ".repeat(indent + 2));
+            }
+            (Value::String(old), Value::String(new))
+                if encoded(old).is_some() && encoded(new).is_some() =>
+            {
+                let (old, new) =
+                    encoded(old).zip(encoded(new)).expect("both were just seen to be JSON");
+                self.text += "jsonencode(\n";
+                self.start(indent + 4, Mark::Change);
+                self.changed(indent + 4, &old, &new, path);
+                let _ = write!(self.text, "\n{})", " ".repeat(indent + 2));
             }
             (Value::String(old), Value::String(new))
                 if old.contains('\n') && new.contains('\n') =>
@@ -363,6 +373,12 @@ impl Writer<'_> {
             Value::Number(_) => {
                 let _ = write!(self.text, "{}", value.to_plain_json());
             }
+            Value::String(text) if encoded(text).is_some() => {
+                let inner = encoded(text).expect("just seen");
+                let _ = write!(self.text, "jsonencode(\n{}", " ".repeat(indent + 6));
+                self.tree(indent + 4, symbol, &inner);
+                let _ = write!(self.text, "\n{})", " ".repeat(indent + 2));
+            }
             Value::String(text) if text.contains('\n') => {
                 self.text += "<<-EOT\n";
                 for line in text.trim_end_matches('\n').lines() {
@@ -398,6 +414,15 @@ impl Writer<'_> {
             }
         }
     }
+}
+
+/// The object or array whose JSON a string is, for it is read more easily than its JSON.
+fn encoded(text: &str) -> Option<Value> {
+    if !text.starts_with(['{', '[']) || text.len() < 3 {
+        return None;
+    }
+    let json: serde_json::Value = serde_json::from_str(text).ok()?;
+    Some(Value::from_plain_json(&json))
 }
 
 /// A key as HCL writes it: quoted where it is no identifier.

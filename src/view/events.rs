@@ -89,11 +89,20 @@ pub fn operation(plan: &Plan) -> &'static str {
 /// Fields of `outputs`.
 pub fn outputs(outputs: &BTreeMap<String, (Value, bool)>) -> Json {
     let shown = outputs.iter().map(|(name, (value, sensitive))| {
-        let mut out = json!({ "sensitive": sensitive });
+        let mut out = json!({ "sensitive": sensitive, "type": super::json::kind(value) });
         if !sensitive && !value.has_unknown() {
             out["value"] = value.to_plain_json();
         }
         (name.clone(), out)
+    });
+    json!({ "outputs": shown.collect::<serde_json::Map<_, _>>() })
+}
+
+/// Fields of `outputs` after a plan: what will happen to each, not what it will be.
+pub fn planned_outputs(plan: &Plan) -> Json {
+    let shown = plan.outputs.iter().map(|(name, output)| {
+        let action = super::json::output_action(output, "noop");
+        (name.clone(), json!({ "sensitive": output.sensitive, "action": action }))
     });
     json!({ "outputs": shown.collect::<serde_json::Map<_, _>>() })
 }

@@ -172,12 +172,28 @@ pub fn record(record: &Record) -> Json {
     Json::Object(out)
 }
 
+/// A value's type in Terraform's JSON notation.
+pub fn kind(value: &Value) -> Json {
+    match value {
+        Value::Null | Value::Unknown(_) | Value::Secret(_) => json!("dynamic"),
+        Value::Bool(_) => json!("bool"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("string"),
+        Value::List(items) => json!(["tuple", items.iter().map(kind).collect::<Vec<_>>()]),
+        Value::Map(map) => {
+            let kinds = map.iter().map(|(name, value)| (name.clone(), kind(value)));
+            json!(["object", kinds.collect::<Map<_, _>>()])
+        }
+    }
+}
+
 fn planned_outputs(plan: &Plan) -> Map<String, Json> {
     let kept = plan.outputs.iter().filter_map(|(name, output)| {
         let after = output.after.as_ref()?;
         let mut out = Map::new();
         out.insert("sensitive".into(), output.sensitive.into());
         if !after.has_unknown() {
+            out.insert("type".into(), kind(after));
             out.insert("value".into(), if output.sensitive { Json::Null } else { shown(after) });
         }
         Some((name.clone(), Json::Object(out)))
@@ -190,20 +206,25 @@ fn output_change(output: &OutputChange) -> Json {
         Some(value) if !output.sensitive => shown(value),
         _ => Json::Null,
     };
-    let actions = match (&output.before, &output.after) {
-        (None, _) => "create",
-        (_, None) => "delete",
-        (before, after) if before == after => "no-op",
-        _ => "update",
-    };
     json!({
-        "actions": [actions],
+        "actions": [output_action(output, "no-op")],
         "before": value(&output.before),
         "after": value(&output.after),
         "after_unknown": output.after.as_ref().is_some_and(Value::has_unknown),
         "before_sensitive": output.sensitive,
         "after_sensitive": output.sensitive,
     })
+}
+
+/// What happens to an output; `nothing` is the word for the same before and after, which plans and
+/// events spell differently.
+pub fn output_action(output: &OutputChange, nothing: &'static str) -> &'static str {
+    match (&output.before, &output.after) {
+        (before, after) if before == after => nothing,
+        (None, _) => "create",
+        (_, None) => "delete",
+        _ => "update",
+    }
 }
 
 fn resource_change(change: &Change) -> Json {

@@ -11,3 +11,6 @@ pub mod plan;
 pub mod table;
 
 pub use paint::Paint;
+
+#[cfg(test)]
+mod tests;

@@ -12,23 +12,26 @@ use super::table::{Align, table};
 use crate::placement::Placement;
 use crate::plan::{Action, CheckStatus, Operation, Plan};
 
-/// The whole plan. It ends with a newline.
-pub fn plan(plan: &Plan, paint: Paint) -> String {
+/// The whole plan, with tables of at most `width` columns. It ends with a newline.
+pub fn plan(plan: &Plan, paint: Paint, width: usize) -> String {
     let mut text = String::new();
     if let (Some(decided), Operation::Apply) = (&plan.placement, plan.operation) {
-        text += &placement(decided, paint);
+        text += &placement(decided, paint, width);
         text += "\n";
     }
     if !plan.drift.is_empty() {
         text += &drift(plan, paint);
     }
     if !plan.has_changes() {
-        let _ = writeln!(
-            text,
-            "{} Your infrastructure matches the configuration.",
-            paint.bold(&paint.green("No changes."))
-        );
-        text += "\nFleetform has compared your real infrastructure against your stack and found no differences, so\nno changes are needed.\n";
+        text += &nothing(plan, paint);
+        text += match plan.operation {
+            Operation::Apply => {
+                "\nFleetform has compared your real infrastructure against your stack and found\nno differences, so no changes are needed.\n"
+            }
+            Operation::Destroy => {
+                "\nEither you have not made any objects yet or they were already destroyed.\n"
+            }
+        };
         text += &cost(plan);
         text += &checks(plan, paint);
         return text;
@@ -44,9 +47,21 @@ pub fn plan(plan: &Plan, paint: Paint) -> String {
         text += "\n";
     }
     text += &outputs(plan, paint);
+    if plan.effects().next().is_none() {
+        text += "\nYou can apply this plan to save these new output values to the state, without\nchanging any real infrastructure.\n";
+    }
     text += &cost(plan);
     text += &checks(plan, paint);
     text
+}
+
+/// The line that says that there is nothing to do.
+pub fn nothing(plan: &Plan, paint: Paint) -> String {
+    let why = match plan.operation {
+        Operation::Apply => "Your infrastructure matches the configuration.",
+        Operation::Destroy => "No objects need to be destroyed.",
+    };
+    format!("{} {why}\n", paint.bold(&paint.green("No changes.")))
 }
 
 /// `Plan: 5 to add, 0 to change, 0 to destroy.`
@@ -62,7 +77,9 @@ pub fn summary(plan: &Plan, paint: Paint) -> String {
 }
 
 fn legend(plan: &Plan, paint: Paint) -> String {
-    let mut text = String::from("Resource actions are indicated with the following symbols:\n");
+    let mut text = String::from(
+        "Fleetform used the selected clouds to generate the following execution plan.\nResource actions are indicated with the following symbols:\n",
+    );
     for (action, meaning) in [
         (Action::Create, "create"),
         (Action::Update, "update in-place"),
@@ -81,8 +98,9 @@ fn legend(plan: &Plan, paint: Paint) -> String {
     text
 }
 
-/// The placement's table, its proof, and what it costs a month.
-pub fn placement(placement: &Placement, paint: Paint) -> String {
+/// The placement's table, its proof, and what it costs a month. Where the table is wider than `width`,
+/// each row takes two lines.
+pub fn placement(placement: &Placement, paint: Paint, width: usize) -> String {
     let columns = [
         ("service", Align::Left),
         ("replicas", Align::Right),
@@ -119,9 +137,12 @@ pub fn placement(placement: &Placement, paint: Paint) -> String {
     rows.push(vec!["total".into(), replicas(placement), empty(), empty(), empty(), total]);
     let proof = &placement.proof;
     let mut text = format!("{}\n\n", paint.bold("Placement"));
-    text += &table("  ", &columns, &rows);
+    let wide = table("  ", &columns, &rows);
+    let fits = wide.lines().all(|line| line.chars().count() <= width);
+    text += &if fits { wide } else { narrow(&rows) };
     if shares_nodes(placement) {
-        text += "\n  Nodes that hold several services are counted in each of their rows and paid once.\n";
+        text +=
+            "\n  A node that holds several services counts in the row of each, and is paid once.\n";
     }
     let _ = writeln!(
         text,
@@ -134,6 +155,25 @@ pub fn placement(placement: &Placement, paint: Paint) -> String {
     text
 }
 
+/// The same rows, two lines each: who and how much, and below it where and on what.
+fn narrow(rows: &[Vec<String>]) -> String {
+    let columns = [("service", Align::Left), ("replicas", Align::Right), ("$/month", Align::Right)];
+    let short: Vec<Vec<String>> =
+        rows.iter().map(|row| vec![row[0].clone(), row[1].clone(), row[5].clone()]).collect();
+    let mut text = String::new();
+    for (index, line) in table("  ", &columns, &short).lines().enumerate() {
+        text += line;
+        text += "\n";
+        let place = index.checked_sub(1).map_or(&[][..], |row| &rows[row][2..5]);
+        let place: Vec<&str> =
+            place.iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect();
+        if !place.is_empty() {
+            let _ = writeln!(text, "    {}", place.join(", "));
+        }
+    }
+    text
+}
+
 fn replicas(placement: &Placement) -> String {
     placement.seats.iter().map(|seats| seats.replicas).sum::<u32>().to_string()
 }
@@ -142,18 +182,27 @@ fn shares_nodes(placement: &Placement) -> bool {
     placement.rentals.values().flat_map(|rental| &rental.nodes).any(|node| node.len() > 1)
 }
 
+/// What a plan shows of drift, so that it does not drown the changes: the verb `drift` shows all.
+const DRIFTED_OBJECTS: usize = 10;
+const DRIFTED_ATTRIBUTES: usize = 8;
+
 fn drift(plan: &Plan, paint: Paint) -> String {
     let mut text = format!("{}\n\n", paint.bold("Note: Objects have changed outside of Fleetform"));
-    text += "Fleetform detected the following changes made outside of Fleetform since the last apply:\n\n";
-    for one in &plan.drift {
-        text += &drifted(one, paint);
+    text += "Fleetform detected the following changes made outside of Fleetform\nsince the last apply:\n\n";
+    for one in plan.drift.iter().take(DRIFTED_OBJECTS) {
+        text += &drifted(one, paint, DRIFTED_ATTRIBUTES);
         text += "\n";
     }
+    if let Some(more) = plan.drift.len().checked_sub(DRIFTED_OBJECTS).filter(|more| *more > 0) {
+        let _ = writeln!(text, "  # ({more} more; \"fleetform drift\" shows all of them)\n");
+    }
+    text += "Unless your stack asks for the same, the following plan may include actions to\nundo or respond to these changes.\n\n";
+    text += &format!("{}\n\n", "─".repeat(77));
     text
 }
 
-/// One drifted object, each differing attribute with what was and what is.
-pub fn drifted(drift: &crate::plan::Drift, paint: Paint) -> String {
+/// One drifted object with what was and what is, of at most `most` attributes.
+pub fn drifted(drift: &crate::plan::Drift, paint: Paint, most: usize) -> String {
     let mut text = String::new();
     let Some(after) = &drift.after else {
         let _ = writeln!(text, "  # {} has been deleted", drift.address);
@@ -174,19 +223,26 @@ pub fn drifted(drift: &crate::plan::Drift, paint: Paint) -> String {
         drift.address.kind,
         drift.address.name
     );
-    let names: Vec<String> = drift.paths.iter().map(|path| super::change::path(path)).collect();
+    let paths = &drift.paths[..drift.paths.len().min(most)];
+    let names: Vec<String> = paths.iter().map(|path| super::change::path(path)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    for (path, name) in drift.paths.iter().zip(&names) {
+    for (path, name) in paths.iter().zip(&names) {
         let (before, now) = (crate::plan::at(&drift.before, path), crate::plan::at(after, path));
         text += &value_change(6, name, width, before, now, paint);
+    }
+    let more = drift.paths.len() - paths.len();
+    if more > 0 {
+        let plural = if more == 1 { "" } else { "s" };
+        let note = format!("# ({more} more changed attribute{plural} hidden)");
+        let _ = writeln!(text, "        {}", paint.dim(&note));
     }
     text += "    }\n";
     text
 }
 
-fn outputs(plan: &Plan, paint: Paint) -> String {
-    let changed: BTreeMap<_, _> =
-        plan.outputs.iter().filter(|(_, output)| output.before != output.after).collect();
+/// `Changes to Outputs:` with an empty line before it; nothing where none changes.
+pub fn outputs(plan: &Plan, paint: Paint) -> String {
+    let changed: BTreeMap<_, _> = plan.output_changes().collect();
     if changed.is_empty() {
         return String::new();
     }
@@ -203,7 +259,8 @@ fn outputs(plan: &Plan, paint: Paint) -> String {
     text
 }
 
-fn cost(plan: &Plan) -> String {
+/// What it costs before and after, with an empty line before it.
+pub fn cost(plan: &Plan) -> String {
     let after = match plan.operation {
         Operation::Destroy => 0.0,
         Operation::Apply => match &plan.placement {
