@@ -225,7 +225,8 @@ impl<'a> Formulation<'a> {
                 self.model.row(terms, Sense::AtMost, 0.0);
             }
             for ((group, column), tightest) in residents.iter().zip(tightest) {
-                let whole = f64::from(fitting(&self.size(*group), &capacity));
+                let fit = fitting(&self.size(*group), &capacity);
+                let whole = f64::from(fit.min(self.groups[*group].replicas));
                 if whole < tightest - 1e-9 {
                     let terms = vec![(*column, 1.0), (node, -whole)];
                     self.model.row(terms, Sense::AtMost, 0.0);

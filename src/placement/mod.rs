@@ -147,6 +147,9 @@ fn solve_among(
     }
 }
 
+/// How near to the best of its equals a large placement has to be.
+const TIE_GAP: f64 = 5e-3;
+
 /// Among the placements that cost no more than the cheapest: the one of the lowest list prices, then of the
 /// fewest nodes and sites, then of the first offerings. A second solve with the cost as a row, so that
 /// the preference can never cost anything; where its work ends early, the first answer stands. In a large
@@ -161,8 +164,9 @@ fn preferred(
     let terms: Vec<(usize, f64)> = terms.collect();
     // Room for the rounding of sums, far below a cent.
     formulation.model.row(terms, Sense::AtMost, cost + 1e-6 + cost * 1e-10);
-    let effort = Effort { nodes: 500, ..search::effort(formulation) };
+    let mut effort = Effort { nodes: 500, ..search::effort(formulation) };
     if !search::is_small(formulation) {
+        effort.gap = TIE_GAP;
         formulation.close_unused_sites(&cheapest.nodes);
     }
     let start = Some(cheapest.values.as_slice());

@@ -97,6 +97,22 @@ impl Model {
         }
     }
 
+    /// Whether these values keep every row and bound, up to the tolerance that the solver has too.
+    pub fn holds(&self, values: &[f64]) -> bool {
+        let within = |column: &Column, value: f64| (-1e-6..=column.upper + 1e-6).contains(&value);
+        let mut columns = self.columns.iter().zip(values);
+        columns.all(|(column, value)| within(column, *value))
+            && self.rows.iter().all(|row| {
+                let terms = row.terms.iter();
+                let left: f64 = terms.map(|(column, factor)| values[*column] * factor).sum();
+                match row.sense {
+                    Sense::AtMost => left <= row.right + 1e-6,
+                    Sense::AtLeast => left >= row.right - 1e-6,
+                    Sense::Equal => (left - row.right).abs() <= 1e-6,
+                }
+            })
+    }
+
     /// Minimises; `start`, where given, is a solution to begin with.
     pub fn minimise(&self, objective: &[f64], start: Option<&[f64]>, effort: Effort) -> Outcome {
         match self.run(objective, start, effort) {

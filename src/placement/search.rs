@@ -158,13 +158,18 @@ pub(super) fn best(
             let counts = at(formulation, &seats, place);
             let (packing, decided) = pack_place(formulation, place, &counts, rented);
             proven &= decided;
-            match packing {
-                Some(nodes) => packings.push(nodes),
-                None => overfull.push(Overfull { place, counts, nodes: rented }),
-            }
+            packings.push(packing.unwrap_or_else(|| {
+                // As many nodes as it takes.
+                let (enough, _) = pack_place(formulation, place, &counts, u32::MAX);
+                overfull.push(Overfull { place, counts, nodes: rented });
+                enough.unwrap_or_default()
+            }));
         }
-        if overfull.is_empty() {
-            let values = formulation.values(&values, &packings);
+        let values = formulation.values(&values, &packings);
+        let reached = sum(&weights, &values);
+        // A few nodes more may keep every limit and still be as near to the bound as was asked for.
+        let near = || reached - bound <= effort.gap * reached && formulation.model.holds(&values);
+        if overfull.is_empty() || near() {
             return Found::Packed(Packed { values, seats, nodes: packings, bound, cuts });
         }
         for overfull in &overfull {
