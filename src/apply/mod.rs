@@ -40,8 +40,11 @@ pub struct Settings<'a> {
     pub listener: &'a dyn Listener,
     /// The desired resource evaluated again with what is known by now: asked when an attribute waits
     /// for a block (`registry.main.urls`) and not for one resource.
-    pub refine: &'a (dyn Fn(&Address, &BTreeMap<Address, Record>) -> Option<Resource> + Sync),
+    pub refine: &'a Refine<'a>,
 }
+
+/// The desired resource at an address, given every record of now.
+pub type Refine<'a> = dyn Fn(&Address, &BTreeMap<Address, Record>) -> Option<Resource> + Sync + 'a;
 
 /// Hears how a run goes.
 pub trait Listener: Send + Sync {
