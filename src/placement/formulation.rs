@@ -206,14 +206,14 @@ impl<'a> Formulation<'a> {
             let capacity = self.candidate(place).usable.array();
             let node = self.nodes[place];
             let mut tightest = vec![f64::INFINITY; residents.len()];
-            for k in 0..4 {
+            for (k, capacity) in capacity.into_iter().enumerate() {
                 let sizes: Vec<u64> = residents.iter().map(|(g, _)| self.size(*g)[k]).collect();
                 let unit = sizes.iter().copied().fold(0, greatest_common_divisor);
                 if unit == 0 {
                     continue;
                 }
                 // Everything comes in multiples of the unit: what is left of a node below it is waste.
-                let whole = (capacity[k] / unit) as f64;
+                let whole = (capacity / unit) as f64;
                 let mut terms = vec![(node, -whole)];
                 for ((tightest, (_, column)), size) in
                     tightest.iter_mut().zip(&residents).zip(&sizes)
