@@ -200,7 +200,6 @@ impl<'a> Formulation<'a> {
         residents
     }
 
-    #[expect(clippy::needless_range_loop, reason = "one index walks the sizes of several things")]
     fn add_node_capacity(&mut self) {
         for (place, residents) in self.residents().into_iter().enumerate() {
             let capacity = self.candidate(place).usable.array();
