@@ -3,6 +3,7 @@
 //! A file appears whole or not at all: it is written under a temporary name, flushed to the disk, and
 //! then linked (which fails where the name is taken) or renamed; then the directory is flushed too.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::{Batch, Kept, Put, Snapshot, Store};
 
 const LOG: &str = "log";
 const SNAPSHOTS: &str = "snapshots";
+const HEARTBEATS: &str = "heartbeats";
 /// The newest one, and one more in case somebody is reading it.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -148,6 +150,36 @@ impl LocalStore {
         Ok(Some(Snapshot { number, bytes: fs::read(self.path(Kept::Snapshot(number)))? }))
     }
 
+    /// No flush: a heartbeat that a crash of the machine loses belongs to a run that the crash ended.
+    fn beat(&self, run: &str, bytes: &[u8]) -> io::Result<()> {
+        let folder = self.directory.join(HEARTBEATS);
+        make_directory(&folder)?;
+        let temporary = folder.join(format!(".new-{run}"));
+        let _ = fs::remove_file(&temporary);
+        write_new(&temporary, bytes)?;
+        fs::rename(temporary, folder.join(run))
+    }
+
+    fn beats(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {
+        let mut beats = BTreeMap::new();
+        let entries = match fs::read_dir(self.directory.join(HEARTBEATS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(beats),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(run) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
+            match fs::read(entry.path()) {
+                Ok(bytes) => beats.insert(run.to_owned(), bytes),
+                // Its run has ended meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(beats)
+    }
+
     /// Runs blocking work where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -175,6 +207,24 @@ impl Store for LocalStore {
 
     async fn put_if_absent(&self, batch: Batch) -> io::Result<Put> {
         self.blocking(move |store| store.put(&batch)).await
+    }
+
+    async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {
+        let run = run.to_owned();
+        self.blocking(move |store| store.beat(&run, &bytes)).await
+    }
+
+    async fn read_heartbeats(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {
+        self.blocking(LocalStore::beats).await
+    }
+
+    async fn remove_heartbeat(&self, run: &str) -> io::Result<()> {
+        let path = self.directory.join(HEARTBEATS).join(run);
+        self.blocking(move |_| match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
+        .await
     }
 
     fn place(&self, kept: Kept) -> String {

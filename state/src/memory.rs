@@ -18,6 +18,7 @@ pub struct MemoryStore {
 struct Inner {
     batches: BTreeMap<u64, Vec<u8>>,
     snapshot: Option<Snapshot>,
+    heartbeats: BTreeMap<String, Vec<u8>>,
     bytes_written: u64,
 }
 
@@ -62,6 +63,21 @@ impl Store for MemoryStore {
         inner.bytes_written += batch.bytes.len() as u64;
         inner.batches.insert(batch.first, batch.bytes);
         Ok(Put::Kept)
+    }
+
+    async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {
+        let mut inner = self.inner.lock().expect("no holder panics");
+        inner.heartbeats.insert(run.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn read_heartbeats(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {
+        Ok(self.inner.lock().expect("no holder panics").heartbeats.clone())
+    }
+
+    async fn remove_heartbeat(&self, run: &str) -> io::Result<()> {
+        self.inner.lock().expect("no holder panics").heartbeats.remove(run);
+        Ok(())
     }
 
     fn place(&self, kept: Kept) -> String {

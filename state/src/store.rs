@@ -1,5 +1,6 @@
-//! Where a log is kept: four operations, so that a store is small to write.
+//! Where a log is kept: few operations, so that a store is small to write.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use async_trait::async_trait;
@@ -19,6 +20,16 @@ pub trait Store: Send + Sync {
     /// Keeps a batch, unless there is one with the same first entry. A batch that this has kept is
     /// durable, and is seen by every later read, whole.
     async fn put_if_absent(&self, batch: Batch) -> io::Result<Put>;
+
+    /// Keeps a run's sign of life in place of its last one. Heartbeats are no part of the log: one that
+    /// is lost or seen late costs time, never truth.
+    async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()>;
+
+    /// The newest sign of life of every run that has one.
+    async fn read_heartbeats(&self) -> io::Result<BTreeMap<String, Vec<u8>>>;
+
+    /// Removes a run's sign of life. None there is fine.
+    async fn remove_heartbeat(&self, run: &str) -> io::Result<()>;
 
     /// What the user calls the place of something kept: a path, a URL.
     fn place(&self, kept: Kept) -> String;

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -432,6 +433,15 @@ impl Store for Unreliable {
             self.inner.put_if_absent(batch.clone()).await?;
         }
         self.inner.put_if_absent(batch).await
+    }
+    async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {
+        self.inner.put_heartbeat(run, bytes).await
+    }
+    async fn read_heartbeats(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {
+        self.inner.read_heartbeats().await
+    }
+    async fn remove_heartbeat(&self, run: &str) -> io::Result<()> {
+        self.inner.remove_heartbeat(run).await
     }
     fn place(&self, kept: Kept) -> String {
         self.inner.place(kept)
