@@ -7,6 +7,7 @@ use fleetform_contract::{Cloud, Market, Offering};
 use super::Ended;
 use super::arguments::{Catalog, CatalogOrder};
 use super::screen::{Screen, write_out};
+use crate::config::matches_pattern;
 use crate::diagnostic::Diagnostic;
 use crate::view::table::{Align, table};
 
@@ -99,22 +100,14 @@ fn keeps(arguments: &Catalog, market: Option<Market>, offering: &Offering) -> bo
         None => wanted == "none",
         Some(gpu) => gpu.eq_ignore_ascii_case(wanted),
     });
-    let region =
-        arguments.region.as_deref().is_none_or(|pattern| matches(pattern, &offering.region));
+    let region = arguments
+        .region
+        .as_deref()
+        .is_none_or(|pattern| matches_pattern(pattern, &offering.region));
     gpu && region
         && market.is_none_or(|market| market == offering.market)
         && arguments.min_gpus.is_none_or(|least| offering.gpus >= least)
         && arguments.max_price.is_none_or(|most| offering.price_hour <= most)
-}
-
-/// Whether text matches a pattern with `*`.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|tail| matches(after, tail)))
-        }),
-    }
 }
 
 fn order(by: CatalogOrder, a: &Offering, b: &Offering) -> Ordering {
@@ -147,24 +140,4 @@ fn row(offering: &Offering) -> Vec<String> {
         crate::view::money::dollars(offering.price_hour * 730.0),
         offering.as_of.clone(),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn patterns_match_whole_names() {
-        for (pattern, text, expected) in [
-            ("us-*", "us-east-1", true),
-            ("us-*", "eu-west-1", false),
-            ("*-east-*", "us-east-1", true),
-            ("us-east-1", "us-east-1", true),
-            ("us-east", "us-east-1", false),
-            ("*", "anything", true),
-            ("", "x", false),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 }
