@@ -16,6 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::problem::{Problem, Rule};
 
 mod check;
+mod explain;
 mod formulation;
 mod model;
 mod packing;
@@ -25,6 +26,7 @@ mod search;
 mod settle;
 
 pub use check::check;
+pub use explain::{Alternative, Explanation, Relief, Threshold, explain};
 
 use formulation::Formulation;
 use model::{Effort, Sense};

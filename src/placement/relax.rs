@@ -132,9 +132,21 @@ fn with_place(sentence: &str, limit: &Limit) -> String {
 }
 
 fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
-    let demand = |index: &usize| -> &Demand { &problem.demands[*index] };
-    let are_needed = if needed == 1.0 { "is needed" } else { "are needed" };
+    let is_one = needed == 1.0;
     let needed_text = amount(needed);
+    let outcome = match &limit.rule {
+        Rule::SpreadMin { .. } if is_one => "is possible",
+        Rule::SpreadMin { .. } => "are possible",
+        Rule::Together { .. } => "sites are needed",
+        _ if is_one => "is needed",
+        _ => "are needed",
+    };
+    format!("{}; {needed_text} {outcome}", words(problem, limit))
+}
+
+/// What a limit says, as the beginning of a sentence: "`cloud.azure` has capacity for 10 GPUs".
+pub(super) fn words(problem: &Problem, limit: &Limit) -> String {
+    let demand = |index: &usize| -> &Demand { &problem.demands[*index] };
     match &limit.rule {
         Rule::Quota { cloud, region, gpu_type, max_gpus } => {
             let gpus = match gpu_type {
@@ -142,25 +154,21 @@ fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
                 None => count(f64::from(*max_gpus), "GPU"),
             };
             let place = region.as_ref().map_or(String::new(), |region| format!(" in {region}"));
-            format!("`cloud.{cloud}` has a quota of {gpus}{place}; {needed_text} {are_needed}")
+            format!("`cloud.{cloud}` has a quota of {gpus}{place}")
         }
         Rule::CapacityGpus { cloud, max } => {
-            let gpus = count(*max, "GPU");
-            format!("`cloud.{cloud}` has capacity for {gpus}; {needed_text} {are_needed}")
+            format!("`cloud.{cloud}` has capacity for {}", count(*max, "GPU"))
         }
         Rule::CapacityCpus { cloud, max } => {
-            let cpus = count(*max, "CPU");
-            format!("`cloud.{cloud}` has capacity for {cpus}; {needed_text} {are_needed}")
+            format!("`cloud.{cloud}` has capacity for {}", count(*max, "CPU"))
         }
         Rule::CapacityNodes { cloud, max } => {
-            let nodes = count(f64::from(*max), "node");
-            format!("`cloud.{cloud}` has capacity for {nodes}; {needed_text} {are_needed}")
+            format!("`cloud.{cloud}` has capacity for {}", count(f64::from(*max), "node"))
         }
         Rule::Nodes { candidate, max } => {
             let candidate = &problem.candidates[*candidate];
             let noun = if candidate.reserved { "reserved node" } else { "node" };
-            let nodes = count(f64::from(*max), noun);
-            format!("{} has {nodes}; {needed_text} {are_needed}", candidate.id)
+            format!("{} has {}", candidate.id, count(f64::from(*max), noun))
         }
         Rule::Spot { demand: index, max_replicas, said } => {
             let Demand { reference, replicas, .. } = demand(index);
@@ -170,31 +178,25 @@ fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
             };
             format!(
                 "`{reference}` may have {max_replicas} of its {replicas} replicas on spot nodes \
-                 ({rule}); {needed_text} {are_needed}"
+                 ({rule})"
             )
         }
         Rule::SpreadMin { demand: index, over, min } => {
             let reference = &demand(index).reference;
-            let is_possible = if needed == 1.0 { "is possible" } else { "are possible" };
-            format!(
-                "`{reference}` must run in at least {min} {}; {needed_text} {is_possible}",
-                places(*over)
-            )
+            format!("`{reference}` must run in at least {min} {}", places(*over))
         }
         Rule::SpreadShare { demand: index, over, max_replicas, max_share } => {
             let Demand { reference, replicas, .. } = demand(index);
             format!(
                 "`{reference}` may have {max_replicas} of its {replicas} replicas in one {} \
-                 (max_share = {max_share}); {needed_text} {are_needed}",
+                 (max_share = {max_share})",
                 place(*over)
             )
         }
         Rule::Together { demand: index } => {
-            let reference = &demand(index).reference;
-            format!("`{reference}` may not be split; {needed_text} sites {are_needed}")
+            format!("`{}` may not be split", demand(index).reference)
         }
-        // The budget is compared with the cheapest placement; it never clashes with other limits.
-        Rule::Budget { .. } => String::new(),
+        Rule::Budget { max_month } => format!("the budget is {} a month", dollars(*max_month)),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::placement::Placement;
 mod fit;
 mod limits;
 mod size;
+mod what_if;
 
 pub use limits::{Limit, Origin, Rule, SpotSaid};
 pub use size::Size;
@@ -162,7 +163,7 @@ pub fn pose(
         return Err(errors);
     }
 
-    let candidates = keep_useful(all, &mut demands);
+    let (candidates, _) = keep_useful(all, &mut demands);
     let sites = site_prices(stack, &candidates, control_plane_price_hour);
     let rate_cards = stack.clouds.iter();
     let rate_cards = rate_cards
@@ -272,8 +273,12 @@ fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>
     }
 }
 
-/// Drops the candidates that no demand may use and renumbers the demands' lists.
-fn keep_useful(all: Vec<Candidate>, demands: &mut [Demand]) -> Vec<Candidate> {
+/// Drops the candidates that no demand may use and renumbers the demands' lists. With it: the new number
+/// of each kept candidate by its old one.
+fn keep_useful(
+    all: Vec<Candidate>,
+    demands: &mut [Demand],
+) -> (Vec<Candidate>, BTreeMap<usize, usize>) {
     let used: BTreeSet<usize> = demands.iter().flat_map(|d| d.candidates.iter().copied()).collect();
     let renumbered: BTreeMap<usize, usize> =
         used.iter().enumerate().map(|(new, old)| (*old, new)).collect();
@@ -281,7 +286,7 @@ fn keep_useful(all: Vec<Candidate>, demands: &mut [Demand]) -> Vec<Candidate> {
         *index = renumbered[index];
     }
     let kept = all.into_iter().enumerate().filter(|(old, _)| used.contains(old));
-    kept.map(|(_, candidate)| candidate).collect()
+    (kept.map(|(_, candidate)| candidate).collect(), renumbered)
 }
 
 fn site_prices(

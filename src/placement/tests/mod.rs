@@ -3,6 +3,7 @@
 mod brute_force;
 mod catalog;
 mod checker;
+mod explain;
 mod known;
 mod limits;
 pub(crate) mod support;

@@ -1,0 +1,305 @@
+//! Problem and placement → why a workload runs where it runs, in numbers that are each a solved problem:
+//! the next best places and what they would cost, the limits that bind and what one more unit of them
+//! would save, the prices at which it would move.
+//!
+//! Nothing here is estimated from the model's multipliers: those are true for fractions of nodes, and
+//! nobody rents fractions. So an explanation costs some tens of solves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{Placement, Seats, relax, solve};
+use crate::problem::{Demand, Limit, Problem, Rule};
+
+/// Next best places that are looked for.
+const ALTERNATIVES: usize = 4;
+/// A threshold is searched until it is known to this share of the price.
+const PRICE_STEP: f64 = 0.005;
+/// Less than this is no saving, in dollars a month: half a cent.
+const NOTHING: f64 = 0.005;
+
+/// Why one workload runs where it runs. Dollars are by the month unless they say otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// `service.chat`.
+    pub reference: String,
+    pub seats: Vec<Seats>,
+    pub total_month: f64,
+    /// Offerings that may hold one replica, and the sites they are at.
+    pub offerings: usize,
+    pub sites: usize,
+    /// The next best places, the best first; each of them avoids every offering of those before it.
+    pub alternatives: Vec<Alternative>,
+    /// Whether the alternatives end because nothing else can hold it.
+    pub is_complete: bool,
+    /// The limits that cost money here, the dearest first.
+    pub limits: Vec<Relief>,
+    /// The prices at which it would move.
+    pub prices: Vec<Threshold>,
+}
+
+/// The cheapest placement that avoids what was said before.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alternative {
+    pub seats: Vec<Seats>,
+    /// What everything together would cost more.
+    pub extra_month: f64,
+    /// Other workloads that would have other seats then.
+    pub moves: Vec<String>,
+}
+
+/// A limit that binds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Relief {
+    /// "`cloud.azure` has capacity for 10 GPUs".
+    pub limit: String,
+    /// `main.hcl:14`.
+    pub place: Option<String>,
+    /// The smallest step that saves something: `1 GPU`, `8 GPUs`.
+    pub more: String,
+    pub saving_month: f64,
+}
+
+/// A price at which a workload moves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Threshold {
+    pub offering: String,
+    /// Dollars an hour, now and where it would move.
+    pub price_hour: f64,
+    pub moves_at_hour: f64,
+}
+
+/// Explains the seats of one demand (by its index) in the placement that solves the problem. With it: how
+/// many problems were solved.
+pub fn explain(problem: &Problem, placement: &Placement, demand: usize) -> Explanation {
+    let asked = &problem.demands[demand];
+    let seats = seats_of(placement, &asked.workload);
+    let (alternatives, is_complete) = alternatives(problem, placement, asked);
+    let prices = thresholds(problem, placement, asked, alternatives.first());
+    let sites: BTreeSet<&str> =
+        asked.candidates.iter().map(|index| problem.candidates[*index].site.as_str()).collect();
+    Explanation {
+        reference: asked.reference.clone(),
+        seats,
+        total_month: placement.cost.total_month,
+        offerings: asked.candidates.len(),
+        sites: sites.len(),
+        alternatives,
+        is_complete,
+        limits: reliefs(problem, placement),
+        prices,
+    }
+}
+
+fn seats_of(placement: &Placement, workload: &str) -> Vec<Seats> {
+    placement.seats.iter().filter(|seats| seats.workload == workload).cloned().collect()
+}
+
+fn offerings_of(seats: &[Seats]) -> impl Iterator<Item = String> + '_ {
+    seats.iter().map(|seats| seats.offering.clone())
+}
+
+fn alternatives(
+    problem: &Problem,
+    placement: &Placement,
+    asked: &Demand,
+) -> (Vec<Alternative>, bool) {
+    let mut avoided: BTreeSet<String> =
+        offerings_of(&seats_of(placement, &asked.workload)).collect();
+    let mut found = Vec::new();
+    while found.len() < ALTERNATIVES {
+        let forbids = |demand: &Demand, candidate: &crate::problem::Candidate| {
+            demand.workload == asked.workload && avoided.contains(&candidate.id)
+        };
+        let Ok(other) = problem.without(forbids) else { return (found, true) };
+        let Ok(other) = solve(&other) else { return (found, true) };
+        let seats = seats_of(&other, &asked.workload);
+        avoided.extend(offerings_of(&seats));
+        found.push(Alternative {
+            extra_month: other.cost.total_month - placement.cost.total_month,
+            moves: moved(placement, &other, &asked.workload),
+            seats,
+        });
+    }
+    (found, false)
+}
+
+/// The workloads, but for one, whose seats differ.
+fn moved(before: &Placement, after: &Placement, except: &str) -> Vec<String> {
+    let by_workload = |placement: &Placement| {
+        let mut seats: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+        for one in &placement.seats {
+            seats
+                .entry(one.workload.clone())
+                .or_default()
+                .insert(one.offering.clone(), one.replicas);
+        }
+        seats
+    };
+    let (before, after) = (by_workload(before), by_workload(after));
+    let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differ = all.into_iter().filter(|name| *name != except);
+    differ.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+}
+
+fn reliefs(problem: &Problem, placement: &Placement) -> Vec<Relief> {
+    let mut reliefs = Vec::new();
+    for (index, limit) in problem.limits.iter().enumerate() {
+        for more in steps(problem, placement, limit) {
+            let Ok(relaxed) = solve(&problem.relaxed(index, more)) else { continue };
+            let saving_month = placement.cost.total_month - relaxed.cost.total_month;
+            if saving_month > NOTHING {
+                reliefs.push(Relief {
+                    limit: relax::words(problem, limit),
+                    place: limit.origin.place.clone(),
+                    more: unit(&limit.rule, more),
+                    saving_month,
+                });
+                break;
+            }
+        }
+    }
+    reliefs.sort_by(|a, b| b.saving_month.total_cmp(&a.saving_month));
+    reliefs
+}
+
+/// By how many units a limit is to be relaxed, one try after the other; none where it has room.
+fn steps(problem: &Problem, placement: &Placement, limit: &Limit) -> Vec<u32> {
+    let nodes = |counts: &dyn Fn(&str) -> u32| -> u32 {
+        placement.rentals.iter().map(|(id, rental)| rental.nodes.len() as u32 * counts(id)).sum()
+    };
+    let of_cloud = |id: &str, cloud: &str| id.split('/').next() == Some(cloud);
+    let binds = |binds: bool| if binds { vec![1] } else { Vec::new() };
+    let workload = |demand: usize| problem.demands[demand].workload.as_str();
+    let rule = &limit.rule;
+    match rule {
+        Rule::Quota { max_gpus, .. } => {
+            let counted = problem.candidates.iter().filter(|one| rule.counts_gpus_of(one));
+            let sizes: BTreeSet<u32> = counted.map(|one| one.offering.gpus).collect();
+            let used = nodes(&|id| {
+                let candidate = problem.candidates.iter().find(|candidate| candidate.id == id);
+                candidate.filter(|one| rule.counts_gpus_of(one)).map_or(0, |one| one.offering.gpus)
+            });
+            // A quota has no room where the next node of some size does not fit into it.
+            let room = max_gpus.saturating_sub(used);
+            sizes.into_iter().filter(|size| *size > room).map(|size| size - room).collect()
+        }
+        Rule::CapacityGpus { cloud, max } | Rule::CapacityCpus { cloud, max } => {
+            let gpus = matches!(rule, Rule::CapacityGpus { .. });
+            let need = |demand: &Demand| match gpus {
+                true => f64::from(demand.needs.gpus),
+                false => demand.needs.cpus,
+            };
+            let used: f64 = problem
+                .demands
+                .iter()
+                .flat_map(|demand| {
+                    let seats = placement.seats.iter().filter(move |seats| {
+                        seats.workload == demand.workload && of_cloud(&seats.offering, cloud)
+                    });
+                    seats.map(move |seats| need(demand) * f64::from(seats.replicas))
+                })
+                .sum();
+            let needs = problem.demands.iter().map(need).filter(|need| *need > 0.0);
+            let largest = needs.fold(0.0, f64::max);
+            let step = (used + largest - max).ceil();
+            if step >= 1.0 { vec![1, step as u32] } else { Vec::new() }
+        }
+        Rule::CapacityNodes { cloud, max } => {
+            binds(nodes(&|id| u32::from(of_cloud(id, cloud))) >= *max)
+        }
+        Rule::Nodes { candidate, max } => {
+            binds(nodes(&|id| u32::from(id == problem.candidates[*candidate].id)) >= *max)
+        }
+        Rule::Spot { demand, max_replicas, .. } => {
+            let spot = placement.seats.iter().filter(|seats| seats.workload == workload(*demand));
+            let spot = spot.filter(|seats| seats.offering.ends_with("/spot"));
+            binds(spot.map(|seats| seats.replicas).sum::<u32>() >= *max_replicas)
+        }
+        // These cost nothing to try, and whether they bind is not to be seen from the seats.
+        Rule::SpreadMin { .. } | Rule::SpreadShare { .. } | Rule::Together { .. } => vec![1],
+        // The budget is compared with the cost and never makes it lower.
+        Rule::Budget { .. } => Vec::new(),
+    }
+}
+
+fn unit(rule: &Rule, more: u32) -> String {
+    let noun = match rule {
+        Rule::Quota { .. } | Rule::CapacityGpus { .. } => "GPU",
+        Rule::CapacityCpus { .. } => "CPU",
+        Rule::CapacityNodes { .. } | Rule::Nodes { .. } => "node",
+        Rule::Spot { .. } | Rule::SpreadShare { .. } => "replica",
+        Rule::SpreadMin { .. } => return "one place less".to_owned(),
+        Rule::Together { .. } => return "`split = true`".to_owned(),
+        Rule::Budget { .. } => "dollar",
+    };
+    format!("{more} more {noun}{}", if more == 1 { "" } else { "s" })
+}
+
+/// How far the price of what is used has to rise, and that of the next best to fall, before it moves.
+fn thresholds(
+    problem: &Problem,
+    placement: &Placement,
+    asked: &Demand,
+    next: Option<&Alternative>,
+) -> Vec<Threshold> {
+    let Some(next) = next else { return Vec::new() };
+    let seats = seats_of(placement, &asked.workload);
+    let on = |placement: &Placement, offering: &str| -> u32 {
+        let seats = seats_of(placement, &asked.workload);
+        seats.iter().filter(|seats| seats.offering == offering).map(|seats| seats.replicas).sum()
+    };
+    let mut found = Vec::new();
+    for used in &seats {
+        let nodes = placement.rentals[&used.offering].nodes.len() as f64;
+        let leaves = |other: &Placement| on(other, &used.offering) < used.replicas;
+        let far = |month: f64| 1.0 + next.extra_month / (nodes * month);
+        found.extend(threshold(problem, &used.offering, far, leaves));
+    }
+    for wanted in &next.seats {
+        let comes = |other: &Placement| on(other, &wanted.offering) > 0;
+        if seats.iter().any(|seats| seats.offering == wanted.offering) {
+            continue;
+        }
+        let far = |month: f64| 1.0 - next.extra_month / month;
+        found.extend(threshold(problem, &wanted.offering, far, comes));
+    }
+    found
+}
+
+/// The price between that of now and `far` times it (given the price by the month) at which
+/// `happens` begins to hold; `None` where it does not up to there.
+fn threshold(
+    problem: &Problem,
+    offering: &str,
+    far: impl Fn(f64) -> f64,
+    happens: impl Fn(&Placement) -> bool,
+) -> Option<Threshold> {
+    let candidate = problem.candidates.iter().find(|candidate| candidate.id == offering)?;
+    // Where a rate card or a reservation pays for the node, its price decides nothing.
+    if candidate.price_month() <= 0.0 {
+        return None;
+    }
+    let solved = |factor: f64| {
+        let repriced = problem.repriced(&BTreeMap::from([(offering.to_owned(), factor)]));
+        solve(&repriced).is_ok_and(|placement| happens(&placement))
+    };
+    // A hair further, so that a tie is broken.
+    let far = far(candidate.price_month());
+    let (mut near, mut far) =
+        (1.0, (far + (far - 1.0) * 1e-3 + (far - 1.0).signum() * 1e-6).max(0.0));
+    if !solved(far) {
+        return None;
+    }
+    while (far - near).abs() > PRICE_STEP {
+        let middle = f64::midpoint(near, far);
+        if solved(middle) {
+            far = middle;
+        } else {
+            near = middle;
+        }
+    }
+    let price_hour = candidate.price_hour;
+    Some(Threshold { offering: offering.to_owned(), price_hour, moves_at_hour: price_hour * far })
+}

@@ -1,0 +1,78 @@
+//! The same problem with one thing changed: what if an offering were out of reach, a limit gave way, a price
+//! moved? Each answer is a problem again, to be solved like any other.
+
+use std::collections::BTreeMap;
+
+use super::{Candidate, Demand, Problem, Rule};
+
+impl Problem {
+    /// The problem without the pairs of demand and candidate that `forbids` names.
+    ///
+    /// # Errors
+    /// The references of the demands that are left without any candidate.
+    pub fn without(
+        &self,
+        forbids: impl Fn(&Demand, &Candidate) -> bool,
+    ) -> Result<Problem, Vec<String>> {
+        let mut demands = self.demands.clone();
+        for demand in &mut demands {
+            let mut candidates = std::mem::take(&mut demand.candidates);
+            candidates.retain(|index| !forbids(demand, &self.candidates[*index]));
+            demand.candidates = candidates;
+        }
+        let stranded = demands.iter().filter(|demand| demand.candidates.is_empty());
+        let stranded: Vec<String> = stranded.map(|demand| demand.reference.clone()).collect();
+        if !stranded.is_empty() {
+            return Err(stranded);
+        }
+        let (candidates, renumbered) = super::keep_useful(self.candidates.clone(), &mut demands);
+        let limits = self.limits.iter().filter_map(|limit| {
+            let mut limit = limit.clone();
+            if let Rule::Nodes { candidate, .. } = &mut limit.rule {
+                *candidate = *renumbered.get(candidate)?;
+            }
+            Some(limit)
+        });
+        Ok(Problem { limits: limits.collect(), demands, candidates, ..self.clone() })
+    }
+
+    /// The problem in which one limit (by its index) lets `more` units through: GPUs, CPUs, nodes,
+    /// replicas or dollars, as the limit counts. A demand that must stay together may be split then.
+    pub fn relaxed(&self, limit: usize, more: u32) -> Problem {
+        let mut relaxed = self.clone();
+        match &mut relaxed.limits[limit].rule {
+            Rule::Quota { max_gpus: max, .. }
+            | Rule::CapacityNodes { max, .. }
+            | Rule::Nodes { max, .. }
+            | Rule::Spot { max_replicas: max, .. }
+            | Rule::SpreadShare { max_replicas: max, .. } => *max = max.saturating_add(more),
+            Rule::CapacityGpus { max, .. }
+            | Rule::CapacityCpus { max, .. }
+            | Rule::Budget { max_month: max } => *max += f64::from(more),
+            Rule::SpreadMin { min, .. } => *min = min.saturating_sub(more).max(1),
+            Rule::Together { demand } => {
+                let demand = *demand;
+                relaxed.demands[demand].together = false;
+                relaxed.limits.remove(limit);
+                return relaxed;
+            }
+        }
+        // The number of a candidate's nodes stands at its offering too.
+        if let Rule::Nodes { candidate, max } = relaxed.limits[limit].rule {
+            relaxed.candidates[candidate].offering.max_nodes = Some(max);
+        }
+        relaxed
+    }
+
+    /// The problem with the price of the named candidates multiplied.
+    pub fn repriced(&self, factors: &BTreeMap<String, f64>) -> Problem {
+        let mut repriced = self.clone();
+        for candidate in &mut repriced.candidates {
+            if let Some(factor) = factors.get(&candidate.id) {
+                candidate.price_hour *= factor;
+                candidate.offering.price_hour *= factor;
+            }
+        }
+        repriced
+    }
+}
