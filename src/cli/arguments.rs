@@ -46,6 +46,10 @@ pub enum Verb {
     Show(Show),
     /// Draw the resources and their dependencies
     Graph(Graph),
+    /// Say why a workload runs where it runs, and what would move it
+    Explain(Explain),
+    /// Show where everything would run, also under other conditions
+    Placement(PlacementArguments),
     /// Print the outputs of the last apply
     Output(Output),
     /// List what can be rented, and for how much
@@ -256,6 +260,44 @@ pub struct Graph {
 pub enum GraphFormat {
     Dot,
     Mermaid,
+}
+
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// A workload (service.chat), or the address of a resource
+    #[arg(value_name = "WHAT")]
+    pub what: String,
+    /// The stack's directory
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub directory: PathBuf,
+    #[command(flatten)]
+    pub stack: StackArguments,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct PlacementArguments {
+    /// The stack's directory
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub directory: PathBuf,
+    #[command(flatten)]
+    pub stack: StackArguments,
+    /// As if this could not be rented: a cloud, region or offering (aws, aws/us-east-1, */*/*/spot); may
+    /// be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub without: Vec<String>,
+    /// As if this limit were so: quota:CLOUD/REGION/GPU_TYPE=GPUS (* for any), capacity:CLOUD/gpus=N; may be
+    /// repeated
+    #[arg(long, value_name = "LIMIT")]
+    pub with: Vec<String>,
+    /// As if this were the budget, in dollars a month
+    #[arg(long, value_name = "DOLLARS")]
+    pub budget: Option<f64>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

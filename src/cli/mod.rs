@@ -4,10 +4,12 @@ mod apply;
 mod arguments;
 mod catalog;
 mod drift;
+mod explain;
 mod fmt;
 mod graph;
 mod init;
 mod output;
+mod placement;
 mod plan;
 mod planning;
 mod progress;
@@ -79,6 +81,8 @@ fn dispatch(screen: &Screen, verb: &Verb, ordered: &[(bool, String)]) -> Ended {
         Verb::Drift(arguments) => block_on(drift::run(screen, arguments, ordered)),
         Verb::Show(arguments) => block_on(show::run(screen, arguments, ordered)),
         Verb::Graph(arguments) => block_on(graph::run(screen, arguments, ordered)),
+        Verb::Explain(arguments) => block_on(explain::run(screen, arguments, ordered)),
+        Verb::Placement(arguments) => block_on(placement::run(screen, arguments, ordered)),
         Verb::Output(arguments) => block_on(output::run(screen, arguments, ordered)),
         Verb::Catalog(arguments) => catalog::run(screen, arguments),
         Verb::Sandbox(arguments) => block_on(sandbox::run(screen, arguments, ordered)),

@@ -11,6 +11,7 @@ use crate::config::Stack;
 use crate::diagnostic::Diagnostic;
 use crate::placement::Placement;
 use crate::plan::{CheckResult, CheckStatus, Operation, OutputChange, Plan};
+use crate::problem::{Conditions, Problem};
 use crate::refresh::{self, Observed};
 use crate::{placement, plan, problem, resources};
 
@@ -146,6 +147,22 @@ pub async fn place(
     session: &Session<'_>,
     last: Option<&Placement>,
 ) -> Result<Placement, Vec<Diagnostic>> {
+    let problem = pose(session, &Conditions::default(), last).await?;
+    solving(move || placement::solve(&problem)).await
+}
+
+/// Solving is work for a processor, not for the threads that answer sockets.
+pub async fn solving<T: Send + 'static>(solve: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(solve).await.expect("the solver does not panic")
+}
+
+/// The question that the session's stack puts to the solver, with what its clouds offer and allow now,
+/// under other conditions.
+pub async fn pose(
+    session: &Session<'_>,
+    conditions: &Conditions,
+    last: Option<&Placement>,
+) -> Result<Problem, Vec<Diagnostic>> {
     let mut offerings = BTreeMap::new();
     let mut quotas = BTreeMap::new();
     let mut control_planes = BTreeMap::new();
@@ -166,10 +183,9 @@ pub async fn place(
     if !failures.is_empty() {
         return Err(failures);
     }
-    let problem = problem::pose(&session.stack, &offerings, &quotas, &control_planes, last)?;
-    // Solving is work for a processor, not for the threads that answer sockets.
-    let solved = tokio::task::spawn_blocking(move || placement::solve(&problem)).await;
-    solved.expect("the solver does not panic")
+    let mut stack = session.stack.clone();
+    conditions.apply(&mut stack, &mut quotas);
+    problem::pose(&stack, &offerings, &quotas, &control_planes, last)
 }
 
 fn addresses(texts: &[String]) -> Result<BTreeSet<Address>, Vec<Diagnostic>> {

@@ -4,9 +4,12 @@
 //!
 //! Nothing here is estimated from the model's multipliers: those are true for fractions of nodes, and
 //! nobody rents fractions. So an explanation costs some tens of solves.
+//!
+//! And for one object of a plan: the workloads whose seats made it what it is ([`causes`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleetform_contract::Address;
 use serde::Serialize;
 
 use super::{Placement, Seats, relax, solve};
@@ -26,6 +29,8 @@ pub struct Explanation {
     pub reference: String,
     pub seats: Vec<Seats>,
     pub total_month: f64,
+    /// No placement costs less than this.
+    pub bound_month: f64,
     /// Offerings that may hold one replica, and the sites they are at.
     pub offerings: usize,
     pub sites: usize,
@@ -70,8 +75,70 @@ pub struct Threshold {
     pub moves_at_hour: f64,
 }
 
-/// Explains the seats of one demand (by its index) in the placement that solves the problem. With it: how
-/// many problems were solved.
+/// A workload that an object is made for, and how its seats there have changed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cause {
+    /// `service.chat`, or the bare name of a workload that the stack has no longer.
+    pub reference: String,
+    /// `main.hcl:14`.
+    pub place: Option<String>,
+    /// All its replicas, before and now.
+    pub replicas: (u32, u32),
+    /// By offering, where the object is: replicas before and now.
+    pub seats: BTreeMap<String, (u32, u32)>,
+}
+
+/// The workloads that an object at this address of a cloud carries, by name.
+pub fn causes(
+    problem: &Problem,
+    before: Option<&Placement>,
+    after: &Placement,
+    cloud: &str,
+    address: &Address,
+) -> Vec<Cause> {
+    let seats_before = before.map_or(&[][..], |placement| placement.seats.as_slice());
+    let all: BTreeSet<&str> =
+        seats_before.iter().chain(&after.seats).map(|seats| seats.workload.as_str()).collect();
+    // Inside a cluster an object is named after its workload, or is there for all of them.
+    let is_one = all.contains(address.name.as_str());
+    let is_here = |offering: &str| {
+        let Some(rest) = offering.strip_prefix(cloud).and_then(|rest| rest.strip_prefix('/'))
+        else {
+            return false;
+        };
+        // Keys are a region, a region and more, or a whole site.
+        let Some(key) = &address.key else { return true };
+        let key = key.strip_prefix(&format!("{cloud}/")).unwrap_or(key);
+        rest.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut causes = Vec::new();
+    for name in all.into_iter().filter(|name| !is_one || *name == address.name) {
+        let mut seats: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+        let mut replicas = (0, 0);
+        for one in seats_before.iter().filter(|one| one.workload == name) {
+            replicas.0 += one.replicas;
+            seats.entry(one.offering.clone()).or_default().0 = one.replicas;
+        }
+        for one in after.seats.iter().filter(|one| one.workload == name) {
+            replicas.1 += one.replicas;
+            seats.entry(one.offering.clone()).or_default().1 = one.replicas;
+        }
+        seats.retain(|offering, _| is_here(offering));
+        if seats.is_empty() {
+            continue;
+        }
+        let demand = problem.demands.iter().find(|demand| demand.workload == name);
+        causes.push(Cause {
+            reference: demand.map_or(name.to_owned(), |demand| demand.reference.clone()),
+            place: demand.and_then(|demand| demand.origin.place.clone()),
+            replicas,
+            seats,
+        });
+    }
+    causes
+}
+
+/// Explains the seats of one demand (by its index) in the placement that solves the problem.
 pub fn explain(problem: &Problem, placement: &Placement, demand: usize) -> Explanation {
     let asked = &problem.demands[demand];
     let seats = seats_of(placement, &asked.workload);
@@ -83,6 +150,7 @@ pub fn explain(problem: &Problem, placement: &Placement, demand: usize) -> Expla
         reference: asked.reference.clone(),
         seats,
         total_month: placement.cost.total_month,
+        bound_month: placement.proof.bound_month,
         offerings: asked.candidates.len(),
         sites: sites.len(),
         alternatives,
@@ -118,15 +186,15 @@ fn alternatives(
         avoided.extend(offerings_of(&seats));
         found.push(Alternative {
             extra_month: other.cost.total_month - placement.cost.total_month,
-            moves: moved(placement, &other, &asked.workload),
+            moves: moved(placement, &other).into_iter().filter(|n| *n != asked.workload).collect(),
             seats,
         });
     }
     (found, false)
 }
 
-/// The workloads, but for one, whose seats differ.
-fn moved(before: &Placement, after: &Placement, except: &str) -> Vec<String> {
+/// The workloads whose seats differ, by name.
+pub fn moved(before: &Placement, after: &Placement) -> Vec<String> {
     let by_workload = |placement: &Placement| {
         let mut seats: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
         for one in &placement.seats {
@@ -139,8 +207,7 @@ fn moved(before: &Placement, after: &Placement, except: &str) -> Vec<String> {
     };
     let (before, after) = (by_workload(before), by_workload(after));
     let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let differ = all.into_iter().filter(|name| *name != except);
-    differ.filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+    all.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }
 
 fn reliefs(problem: &Problem, placement: &Placement) -> Vec<Relief> {

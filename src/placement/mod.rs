@@ -26,7 +26,7 @@ mod search;
 mod settle;
 
 pub use check::check;
-pub use explain::{Alternative, Explanation, Relief, Threshold, explain};
+pub use explain::{Alternative, Cause, Explanation, Relief, Threshold, causes, explain, moved};
 
 use formulation::Formulation;
 use model::{Effort, Sense};

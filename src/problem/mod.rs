@@ -20,6 +20,7 @@ mod what_if;
 
 pub use limits::{Limit, Origin, Rule, SpotSaid};
 pub use size::Size;
+pub use what_if::Conditions;
 
 /// Hours of a month, everywhere.
 pub const HOURS_MONTH: f64 = 730.0;

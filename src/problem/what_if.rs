@@ -3,7 +3,47 @@
 
 use std::collections::BTreeMap;
 
+use fleetform_contract::{Capacity, Quota};
+
 use super::{Candidate, Demand, Problem, Rule};
+use crate::config::Stack;
+
+/// Limits that stand in for those of the stack and of its clouds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Conditions {
+    /// By cloud. Each replaces whatever is said of the same region and GPU type.
+    pub quotas: Vec<(String, Quota)>,
+    /// By cloud. What is given replaces that part of the cloud's capacity.
+    pub capacities: Vec<(String, Capacity)>,
+    pub budget_month: Option<f64>,
+}
+
+impl Conditions {
+    /// Puts them into a stack and into what its clouds report. Each cloud must be one of the stack's.
+    pub fn apply(&self, stack: &mut Stack, reported: &mut BTreeMap<String, Vec<Quota>>) {
+        for (name, quota) in &self.quotas {
+            let cloud = stack.clouds.get_mut(name).expect("a cloud of the stack");
+            let is_other = |other: &Quota| {
+                (&other.region, &other.gpu_type) != (&quota.region, &quota.gpu_type)
+            };
+            cloud.quotas.retain(is_other);
+            cloud.quotas.push(quota.clone());
+            reported.entry(name.clone()).or_default().retain(is_other);
+        }
+        for (name, capacity) in &self.capacities {
+            let cloud = stack.clouds.get_mut(name).expect("a cloud of the stack");
+            let kept = cloud.capacity.clone();
+            cloud.capacity = Capacity {
+                gpus: capacity.gpus.or(kept.gpus),
+                cpus: capacity.cpus.or(kept.cpus),
+                nodes: capacity.nodes.or(kept.nodes),
+            };
+        }
+        if self.budget_month.is_some() {
+            stack.optimize.budget_month = self.budget_month;
+        }
+    }
+}
 
 impl Problem {
     /// The problem without the pairs of demand and candidate that `forbids` names.

@@ -227,7 +227,7 @@ pub fn output_action(output: &OutputChange, nothing: &'static str) -> &'static s
     }
 }
 
-fn resource_change(change: &Change) -> Json {
+pub fn resource_change(change: &Change) -> Json {
     let mut out = identity(&change.address);
     let before = change.before.as_ref().map(|record| &record.attributes);
     let actions = match change.action {

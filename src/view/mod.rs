@@ -3,6 +3,7 @@
 pub mod change;
 pub mod diagnostic;
 pub mod events;
+pub mod explain;
 pub mod graph;
 pub mod json;
 pub mod money;
