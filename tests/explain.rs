@@ -87,3 +87,14 @@ fn other_conditions_are_solved_and_compared() {
         .says("Not a condition")
         .says("the stack has no cloud `asure`");
 }
+
+#[test]
+fn the_model_is_written_for_other_solvers() {
+    let place = Place::of("lepton");
+    let model = place.run("placement export -sandbox -format mps lepton").ends(0).out;
+    assert!(model.contains("\nROWS\n") && model.ends_with("ENDATA\n"), "{model}");
+    assert!(model.contains(" n:azure/eastus/Standard_NC4as_T4_v3/on_demand cost 0\n"), "{model}");
+    place.run("placement export -sandbox -out model.mps lepton").ends(0);
+    let written = std::fs::read_to_string(place.path().join("../model.mps")).expect("written");
+    assert_eq!(written, model);
+}

@@ -278,7 +278,10 @@ pub struct Explain {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct PlacementArguments {
+    #[command(subcommand)]
+    pub action: Option<PlacementAction>,
     /// The stack's directory
     #[arg(default_value = ".", value_name = "DIR")]
     pub directory: PathBuf,
@@ -298,6 +301,32 @@ pub struct PlacementArguments {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PlacementAction {
+    /// Write the exact model, to be solved by any other solver
+    Export(PlacementExport),
+}
+
+#[derive(Args, Debug)]
+pub struct PlacementExport {
+    /// The stack's directory
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub directory: PathBuf,
+    #[command(flatten)]
+    pub stack: StackArguments,
+    /// Language of the model
+    #[arg(long, default_value = "mps", value_enum)]
+    pub format: ModelFormat,
+    /// Write to a file; to standard output without it
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModelFormat {
+    Mps,
 }
 
 #[derive(Args, Debug)]

@@ -1,9 +1,10 @@
-//! `placement`: where everything would run, as things are and under other conditions.
+//! `placement`: where everything would run, as things are and under other conditions; and the model
+//! itself, for other solvers.
 
 use fleetform_contract::{Capacity, Quota};
 
 use super::Ended;
-use super::arguments::PlacementArguments;
+use super::arguments::{ModelFormat, PlacementAction, PlacementArguments, PlacementExport};
 use super::planning;
 use super::screen::{Screen, write_out};
 use super::session::{Session, Setting};
@@ -18,6 +19,9 @@ pub async fn run(
     arguments: &PlacementArguments,
     ordered: &[(bool, String)],
 ) -> Ended {
+    if let Some(PlacementAction::Export(arguments)) = &arguments.action {
+        return export(screen, arguments, ordered).await;
+    }
     let setting = Setting::new(&arguments.directory, &arguments.stack, ordered);
     let session = Session::open(screen, &setting).await?;
     let conditions = conditions(arguments, &session.stack)?;
@@ -34,6 +38,24 @@ pub async fn run(
     let decided = planning::solving(move || placement::solve(&problem)).await?;
     // Where nothing can be placed as things are, there is nothing to compare with.
     show(screen, arguments, &decided, usual.ok().as_ref());
+    Ok(0)
+}
+
+async fn export(screen: &Screen, arguments: &PlacementExport, ordered: &[(bool, String)]) -> Ended {
+    let setting = Setting::new(&arguments.directory, &arguments.stack, ordered);
+    let session = Session::open(screen, &setting).await?;
+    let last = planning::last_placement(&session.journal).await;
+    let problem = planning::pose(&session, &Conditions::default(), last.as_ref()).await?;
+    let text = match arguments.format {
+        ModelFormat::Mps => placement::mps(&problem),
+    };
+    match &arguments.out {
+        None => write_out(&text),
+        Some(path) => std::fs::write(path, text).map_err(|error| {
+            let detail = format!("Writing {}: {error}.", path.display());
+            vec![Diagnostic::error("The model cannot be written", detail)]
+        })?,
+    }
     Ok(0)
 }
 

@@ -17,6 +17,7 @@ use crate::problem::{Problem, Rule};
 
 mod check;
 mod explain;
+mod export;
 mod formulation;
 mod model;
 mod packing;
@@ -27,6 +28,7 @@ mod settle;
 
 pub use check::check;
 pub use explain::{Alternative, Cause, Explanation, Relief, Threshold, causes, explain, moved};
+pub use export::mps;
 
 use formulation::Formulation;
 use model::{Effort, Sense};

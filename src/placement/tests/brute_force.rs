@@ -170,7 +170,7 @@ fn fewest_nodes(items: &[[u64; 4]], capacity: [u64; 4]) -> u32 {
     best.min(items.len() as u32)
 }
 
-fn random(seed: u64) -> World {
+pub(super) fn random(seed: u64) -> World {
     let mut dice = Dice(seed);
     let mut clouds = vec![cloud("aws"), cloud("gcp")];
     let mut offerings = Vec::new();

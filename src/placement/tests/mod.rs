@@ -4,6 +4,7 @@ mod brute_force;
 mod catalog;
 mod checker;
 mod explain;
+mod export;
 mod known;
 mod limits;
 pub(crate) mod support;
