@@ -1,14 +1,18 @@
 //! What a line of the log says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use fleetform_contract::{Address, Record, Resource, SecretKey, Value};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::Holder;
+
 /// The version of the format that this crate writes. It reads this one and all before it.
-pub const FORMAT: u32 = 1;
+///
+/// 1: operations, records, placement and outputs. 2: claims.
+pub const FORMAT: u32 = 2;
 
 /// One thing that happened. On disk the variant is the only key: `{"begin": {…}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +56,23 @@ pub enum Entry {
     Placement { placement: serde_json::Value },
     /// The outputs after an apply: all of them.
     Outputs { outputs: BTreeMap<String, OutputValue> },
+    /// From here on nobody but `run`, which writes this, writes at these addresses. A second claim of
+    /// the same run adds to its first.
+    Claim {
+        run: String,
+        addresses: BTreeSet<Address>,
+        holder: Holder,
+        /// A heartbeat that stays the same for so long is that of a dead run.
+        ttl_seconds: u64,
+    },
+    /// `run`, which writes this, has finished: its claim is over.
+    Release { run: String },
+    /// Somebody else ends the claim of `run`, which may write nothing any more.
+    Fence {
+        run: String,
+        /// Who did it, in words.
+        by: String,
+    },
 }
 
 /// What makes this log this log.
@@ -114,6 +135,18 @@ impl Entry {
             Entry::Begin { op, .. } | Entry::Done { op, .. } | Entry::Failed { op, .. } => Some(op),
             _ => None,
         }
+    }
+
+    /// The addresses that this entry names and changes something at. The end of an operation names none.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        let named = match self {
+            Entry::Begin { address, .. }
+            | Entry::Forgotten { address }
+            | Entry::Vanished { address } => [Some(address), None],
+            Entry::Adopted { record } | Entry::Observed { record } => [Some(&record.address), None],
+            _ => [None, None],
+        };
+        named.into_iter().flatten()
     }
 }
 

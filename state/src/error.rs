@@ -3,6 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use fleetform_contract::Address;
+
+use crate::Claim;
 use crate::state::Inconsistent;
 
 /// One variant per thing the caller does differently. None of them has changed anything.
@@ -35,6 +38,17 @@ pub enum Error {
     /// Another run began this state between our reading and our writing.
     #[error("another run has begun this state meanwhile, with lineage {lineage}")]
     Begun { lineage: String },
+    /// Another run, which is not known to be dead, has claimed an address that this one wants to write.
+    #[error("{address} is claimed by another run ({})", claim.holder.who)]
+    Claimed {
+        /// The run that holds the claim.
+        run: String,
+        claim: Box<Claim>,
+        address: Address,
+    },
+    /// Somebody took this run for dead, or broke its lock: it may write nothing any more.
+    #[error("this run's lock was taken away by {by}")]
+    Fenced { by: String },
 }
 
 impl Error {
@@ -57,6 +71,13 @@ impl Error {
             }
             Error::Inconsistent { .. } | Error::Refused(_) => "This is an error in Fleetform; \
                 please report it with the output of `fleetform version`."
+                .into(),
+            Error::Claimed { run, .. } => format!(
+                "Wait for that run with -lock-timeout=DURATION. If it is dead and cannot be seen to \
+                be, end its lock with `fleetform lock break {run}`."
+            ),
+            Error::Fenced { .. } => "Run the command again: what this run had begun is settled by \
+                whoever goes on from here, by looking at the clouds."
                 .into(),
             Error::Begun { .. } => "Run the command again; it will plan against that state.".into(),
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use crate::{Entry, Error, Log};
+use crate::{Entry, Error, Log, Store};
 
 /// Clones are the same journal.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct Journal {
 }
 
 struct Shared {
+    run: String,
+    store: Arc<dyn Store>,
     log: tokio::sync::Mutex<Log>,
     waiting: Mutex<Vec<Waiting>>,
 }
@@ -26,7 +28,12 @@ struct Waiting {
 
 impl Journal {
     pub fn new(log: Log) -> Journal {
-        let shared = Shared { log: tokio::sync::Mutex::new(log), waiting: Mutex::default() };
+        let shared = Shared {
+            run: log.run().to_owned(),
+            store: Arc::clone(log.store()),
+            log: tokio::sync::Mutex::new(log),
+            waiting: Mutex::default(),
+        };
         Journal { shared: Arc::new(shared) }
     }
 
@@ -38,6 +45,20 @@ impl Journal {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move { shared.write().await });
         answered.await.expect("a write answers everyone it takes up")
+    }
+
+    /// The run that writes here.
+    pub fn run(&self) -> &str {
+        &self.shared.run
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// Reads what others have appended.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        self.shared.log.lock().await.refresh().await
     }
 
     /// Looks at the log, between two writes.
@@ -66,7 +87,7 @@ impl Shared {
                 }
             }
             // One of them is wrong: the others must not suffer for it.
-            Err(Error::Refused(_)) => {
+            Err(Error::Refused(_) | Error::Claimed { .. }) => {
                 for one in waiting {
                     let _ = one.answer.send(log.append(one.entries).await);
                 }

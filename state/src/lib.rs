@@ -10,20 +10,29 @@
 //!   acted upon.
 //! - Every line carries its own hash and the one before it: what was changed, lost or reordered
 //!   is found when it is read, and named.
+//! - What a run has claimed no other run writes ([`Claims`]); what a dead run has claimed heals by
+//!   itself ([`Holding`]).
 //! - Secrets are in here as digests only ([`fleetform_contract::Secret`]).
 
+mod claims;
+mod clock;
 mod entry;
 mod error;
+pub mod hold;
 mod journal;
 mod line;
 mod local;
 mod log;
 mod memory;
+pub mod process;
 mod state;
 mod store;
 
+pub use claims::{Claim, Claims, Holder};
+pub use clock::{Clock, SystemClock};
 pub use entry::{Action, Entry, FORMAT, Genesis, KeyBytes, OutputValue};
 pub use error::Error;
+pub use hold::{Holding, Terms};
 pub use journal::Journal;
 pub use line::Line;
 pub use local::LocalStore;

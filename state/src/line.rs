@@ -4,6 +4,8 @@
 //! The hash is SHA-256 over the bytes of the line up to `,"hash":"`: over what is kept, not over what
 //! some serializer would make of it again.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -69,10 +71,34 @@ pub(crate) fn encode(head: &Head, time: &str, run: &str, entries: &[Entry]) -> (
     (bytes, head)
 }
 
+/// What binds a line to its neighbours. Reading only this much is cheap.
+#[derive(Deserialize)]
+struct Link<'a> {
+    number: u64,
+    more: u64,
+    #[serde(borrow)]
+    previous: Cow<'a, str>,
+}
+
 /// The lines of a batch that must follow `head`, and the head behind them.
 pub(crate) fn decode(head: &Head, bytes: &[u8], place: &str) -> Result<(Vec<Line>, Head), Error> {
-    let mut head = head.clone();
     let mut lines = Vec::new();
+    let head = follow(head, bytes, place, |text| {
+        lines.push(serde_json::from_slice(text).map_err(|error| unknown(place, &error))?);
+        Ok(())
+    })?;
+    Ok((lines, head))
+}
+
+/// Checks that the lines of a batch follow `head`, each whole and behind the one before, and hands each
+/// over as it is. Gives the head behind them.
+pub(crate) fn follow(
+    head: &Head,
+    bytes: &[u8],
+    place: &str,
+    mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<Head, Error> {
+    let mut head = head.clone();
     let mut expected_more = None;
     let damaged = |entry: u64, what: String| Error::Damaged {
         place: place.to_owned(),
@@ -90,13 +116,12 @@ pub(crate) fn decode(head: &Head, bytes: &[u8], place: &str) -> Result<(Vec<Line
             return Err(damaged(entry, format!("entry {entry} does not match its own hash")));
         };
         // What has its hash was once written as it is: from here on it is whole, if not ours.
-        let line: Line = serde_json::from_slice(text)
-            .map_err(|error| Error::Version { place: place.to_owned(), what: error.to_string() })?;
-        if line.number != entry {
-            let what = format!("it holds entry {} where entry {entry} belongs", line.number);
+        let link: Link = serde_json::from_slice(text).map_err(|error| unknown(place, &error))?;
+        if link.number != entry {
+            let what = format!("it holds entry {} where entry {entry} belongs", link.number);
             return Err(damaged(entry, what));
         }
-        if line.previous != head.hash {
+        if link.previous != head.hash {
             let what = if entry == 1 {
                 "entry 1 says that another one came before it".to_owned()
             } else {
@@ -104,22 +129,27 @@ pub(crate) fn decode(head: &Head, bytes: &[u8], place: &str) -> Result<(Vec<Line
             };
             return Err(damaged(entry, what));
         }
-        if expected_more.is_some_and(|more| more != line.more) {
+        if expected_more.is_some_and(|more| more != link.more) {
             return Err(damaged(entry, format!("entry {entry} counts its batch differently")));
         }
-        expected_more = line.more.checked_sub(1);
-        if line.more == 0 && !tail.is_empty() {
+        expected_more = link.more.checked_sub(1);
+        if link.more == 0 && !tail.is_empty() {
             return Err(damaged(entry + 1, "lines follow the end of its batch".into()));
         }
         head = Head { number: entry, hash: hash.to_owned() };
-        lines.push(line);
+        each(text)?;
         rest = tail;
     }
-    if lines.last().is_none_or(|line| line.more > 0) {
+    // Cut at a line's end, or empty.
+    if bytes.is_empty() || expected_more.is_some() {
         let entry = head.number + 1;
         return Err(damaged(entry, format!("it ends before entry {entry}, which it must hold")));
     }
-    Ok((lines, head))
+    Ok(head)
+}
+
+fn unknown(place: &str, error: &serde_json::Error) -> Error {
+    Error::Version { place: place.to_owned(), what: error.to_string() }
 }
 
 /// A JSON object with its hash as the last member, and the hash.

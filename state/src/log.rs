@@ -32,6 +32,8 @@ pub struct Log {
     head: Head,
     /// The first entry of the batch that holds the last entry.
     last_batch: u64,
+    /// Whether this writer works under a claim: then it begins nothing without one.
+    has_claimed: bool,
     /// Since the last snapshot.
     entries_since: u64,
     bytes_since: u64,
@@ -61,8 +63,9 @@ struct Image {
 }
 
 impl Log {
-    /// Reads the newest snapshot and what came after it, and checks that each entry follows the one
-    /// before. Writes nothing: where there is no log yet, `genesis` opens the first batch appended.
+    /// Reads the log from its beginning and checks that each entry follows the one before. What the
+    /// newest snapshot holds already is checked and not folded again, which is most of the work.
+    /// Writes nothing: where there is no log yet, `genesis` opens the first batch appended.
     pub async fn open(
         store: Arc<dyn Store>,
         writer: Writer,
@@ -74,6 +77,7 @@ impl Log {
             state: State::new(genesis),
             head: Head::start(),
             last_batch: 0,
+            has_claimed: false,
             entries_since: 0,
             bytes_since: 0,
             snapshot_bytes: 0,
@@ -81,10 +85,9 @@ impl Log {
         let snapshot = read_snapshot(&*log.store).await?;
         let image =
             snapshot.as_ref().map(|snapshot| read_image(&*log.store, snapshot)).transpose()?;
-        let start = image.as_ref().map_or(1, |image| image.batch);
-        let mut batches = read_from(&*log.store, start).await?.into_iter();
+        let mut batches = read_from(&*log.store, 1).await?.into_iter();
         if let (Some(snapshot), Some(image)) = (&snapshot, image) {
-            log.start_from(snapshot, image, batches.next())?;
+            log.start_from(snapshot, image, &mut batches)?;
         }
         for batch in batches {
             log.take(&batch)?;
@@ -102,6 +105,11 @@ impl Log {
 
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The run that writes here.
+    pub fn run(&self) -> &str {
+        &self.writer.run
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -129,7 +137,7 @@ impl Log {
             let opening = (!self.has_begun()).then(|| Entry::Genesis(self.state.genesis.clone()));
             let opens = opening.is_some();
             let batch: Vec<Entry> = opening.into_iter().chain(entries.iter().cloned()).collect();
-            self.state.admits(&batch).map_err(Error::Refused)?;
+            self.admits(&batch)?;
             let (bytes, head) = line::encode(&self.head, &time, &self.writer.run, &batch);
             let first = self.head.number + 1;
             let put = self.store.put_if_absent(Batch { first, bytes: bytes.clone() }).await;
@@ -137,7 +145,9 @@ impl Log {
             let put = put.map_err(|source| store_error("writing", &place(), source))?;
             let ours = match put {
                 Put::Kept => {
-                    self.advance(&batch, head, first, bytes.len())?;
+                    let run = self.writer.run.clone();
+                    let lines = batch.iter().map(|entry| (&run[..], entry));
+                    self.advance(lines, head, first, bytes.len())?;
                     true
                 }
                 // Also the way in which our own write comes back whose answer was lost.
@@ -155,27 +165,51 @@ impl Log {
         }
     }
 
-    /// Folds a batch that is kept.
-    fn advance(
+    /// Whether this writer may append these entries.
+    fn admits(&self, entries: &[Entry]) -> Result<(), Error> {
+        let run = &self.writer.run;
+        let begun = entries.iter().find(|entry| matches!(entry, Entry::Begin { .. }));
+        if self.has_claimed
+            && !self.state.claims.fenced.contains_key(run)
+            && !self.state.claims.held.contains_key(run)
+            && let Some(address) = begun.and_then(|begin| begin.addresses().next())
+        {
+            let (address, run) = (address.clone(), run.clone());
+            return Err(Error::Refused(Inconsistent::Unclaimed { address, run }));
+        }
+        self.state.admits(run, entries).map_err(|what| match what {
+            Inconsistent::Fenced { by, .. } => Error::Fenced { by },
+            Inconsistent::Claimed { address, run } => match self.state.claims.held.get(&run) {
+                Some(claim) => Error::Claimed { claim: Box::new(claim.clone()), run, address },
+                None => Error::Refused(Inconsistent::Claimed { address, run }),
+            },
+            what => Error::Refused(what),
+        })
+    }
+
+    /// Folds a batch that is kept: its entries with the runs that wrote them.
+    fn advance<'a>(
         &mut self,
-        entries: &[Entry],
+        lines: impl Iterator<Item = (&'a str, &'a Entry)>,
         head: Head,
         first: u64,
         bytes: usize,
     ) -> Result<(), Error> {
-        for entry in entries {
+        for (run, entry) in lines {
             let number = self.state.serial + 1;
-            self.state.fold(entry).map_err(|what| match what {
+            self.state.fold(run, entry).map_err(|what| match what {
                 Inconsistent::Format { .. } => Error::Version {
                     place: self.store.place(Kept::Batch(first)),
                     what: what.to_string(),
                 },
                 what => Error::Inconsistent { entry: number, what },
             })?;
+            self.has_claimed |=
+                matches!(entry, Entry::Claim { run, .. } if *run == self.writer.run);
         }
+        self.entries_since += head.number - self.head.number;
         self.head = head;
         self.last_batch = first;
-        self.entries_since += entries.len() as u64;
         self.bytes_since += bytes as u64;
         Ok(())
     }
@@ -198,26 +232,29 @@ impl Log {
     /// Checks and folds a batch of the store.
     fn take(&mut self, batch: &Batch) -> Result<(), Error> {
         let (lines, head) = decode(&*self.store, &self.head, batch)?;
-        let entries: Vec<Entry> = lines.into_iter().map(|line| line.entry).collect();
-        self.advance(&entries, head, batch.first, batch.bytes.len())
+        let lines = lines.iter().map(|line| (&line.run[..], &line.entry));
+        self.advance(lines, head, batch.first, batch.bytes.len())
     }
 
-    /// Starts from a snapshot, once its last batch is seen to hold the entry that it ends with.
+    /// Starts from a snapshot, once the batches up to its last entry are seen to be whole and to lead
+    /// there.
     fn start_from(
         &mut self,
         snapshot: &Snapshot,
         image: Image,
-        batch: Option<Batch>,
+        batches: &mut impl Iterator<Item = Batch>,
     ) -> Result<(), Error> {
-        let place = self.store.place(Kept::Batch(image.batch));
-        let batch = batch.filter(|batch| batch.first == image.batch);
-        let batch = batch.ok_or(Error::Missing { place: place.clone(), entry: image.number })?;
-        let mut hashes = batch.bytes.split(|byte| *byte == b'\n').map(line::unseal);
-        let index = (image.number - image.batch) as usize;
-        let is_there = hashes.nth(index).flatten() == Some(image.head.as_str());
-        if !is_there {
+        while self.head.number < image.number {
+            let expected = self.store.place(Kept::Batch(self.head.number + 1));
+            let missing = Error::Missing { place: expected, entry: self.head.number + 1 };
+            let batch = batches.next().ok_or(missing)?;
+            let place = place_behind(&*self.store, &self.head, &batch)?;
+            self.head = line::follow(&self.head, &batch.bytes, &place, |_| Ok(()))?;
+            self.last_batch = batch.first;
+        }
+        if (self.head.number, &self.head.hash) != (image.number, &image.head) {
             return Err(Error::Damaged {
-                place,
+                place: self.store.place(Kept::Batch(self.last_batch)),
                 entry: Some(image.number),
                 what: format!(
                     "its entry {} is not the one that the snapshot {} ends with",
@@ -226,9 +263,7 @@ impl Log {
                 ),
             });
         }
-        self.head = Head { number: image.number, hash: image.head };
         self.state = image.state;
-        self.last_batch = image.batch;
         self.snapshot_bytes = snapshot.bytes.len() as u64;
         Ok(())
     }
@@ -289,7 +324,7 @@ pub async fn verify(store: &dyn Store) -> Result<Report, Error> {
                 state = Some(State::new(genesis.clone()));
             }
             let state = state.as_mut().expect("set above");
-            state.fold(&line.entry).map_err(inconsistent)?;
+            state.fold(&line.run, &line.entry).map_err(inconsistent)?;
             if let Some(image) = image.as_ref().filter(|image| image.number == line.number) {
                 if image.head != line.hash || image.state != *state {
                     let place = store.place(Kept::Snapshot(image.number));
@@ -314,12 +349,17 @@ pub async fn verify(store: &dyn Store) -> Result<Report, Error> {
 }
 
 fn decode(store: &dyn Store, head: &Head, batch: &Batch) -> Result<(Vec<Line>, Head), Error> {
-    let place = store.place(Kept::Batch(batch.first));
+    let place = place_behind(store, head, batch)?;
+    line::decode(head, &batch.bytes, &place)
+}
+
+/// The place of a batch, where none is missing before it.
+fn place_behind(store: &dyn Store, head: &Head, batch: &Batch) -> Result<String, Error> {
     if batch.first > head.number + 1 {
         let place = store.place(Kept::Batch(head.number + 1));
         return Err(Error::Missing { place, entry: head.number + 1 });
     }
-    line::decode(head, &batch.bytes, &place)
+    Ok(store.place(Kept::Batch(batch.first)))
 }
 
 fn read_image(store: &dyn Store, snapshot: &Snapshot) -> Result<Image, Error> {

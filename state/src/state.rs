@@ -1,11 +1,12 @@
 //! The fold: what a log means.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use fleetform_contract::{Address, Record, Resource, SecretKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Entry, FORMAT, Genesis, OutputValue};
+use crate::{Action, Claims, Entry, FORMAT, Genesis, OutputValue};
 
 /// What we own and what we were in the middle of making.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct State {
     /// The last placement, in the planner's own layout.
     pub placement: Option<serde_json::Value>,
     pub outputs: BTreeMap<String, OutputValue>,
+    /// Who may write where.
+    #[serde(default, skip_serializing_if = "Claims::is_empty")]
+    pub claims: Claims,
 }
 
 /// An operation whose end is not known: the cloud must be read before anything else is done there.
@@ -44,6 +48,16 @@ pub enum Inconsistent {
     NotOpen(String),
     #[error("format {found} is newer than {FORMAT}, the newest that this version reads")]
     Format { found: u32 },
+    #[error("{address} is claimed by the run {run}")]
+    Claimed { address: Address, run: String },
+    #[error("the run {run} begins at {address}, which it has not claimed")]
+    Unclaimed { address: Address, run: String },
+    #[error("the run {run} writes although it was fenced by {by}")]
+    Fenced { run: String, by: String },
+    #[error("the run {0} has no claim that could end")]
+    NoClaim(String),
+    #[error("a run claims, or releases, in the name of the run {0}")]
+    Foreign(String),
     #[error("the entries do not fold into the state that the snapshot holds")]
     Snapshot,
 }
@@ -58,6 +72,7 @@ impl State {
             open: BTreeMap::new(),
             placement: None,
             outputs: BTreeMap::new(),
+            claims: Claims::default(),
         }
     }
 
@@ -75,40 +90,48 @@ impl State {
         self.records.is_empty() && self.open.is_empty()
     }
 
-    /// Whether these entries may follow, in this order.
-    pub fn admits(&self, entries: &[Entry]) -> Result<(), Inconsistent> {
-        // What these entries themselves open (true) and close (false).
-        let mut changed: BTreeMap<&str, bool> = BTreeMap::new();
+    /// Whether `run` may append these entries, in this order.
+    pub fn admits(&self, run: &str, entries: &[Entry]) -> Result<(), Inconsistent> {
+        // What these entries themselves open (with its address) and close.
+        let mut changed: BTreeMap<&str, Option<&Address>> = BTreeMap::new();
+        let mut claims = Cow::Borrowed(&self.claims);
         for (index, entry) in entries.iter().enumerate() {
-            let first = self.serial == 0 && index == 0;
+            let number = self.serial + 1 + index as u64;
             match entry {
-                Entry::Genesis(genesis) if first && genesis.format > FORMAT => {
+                Entry::Genesis(genesis) if number == 1 && genesis.format > FORMAT => {
                     return Err(Inconsistent::Format { found: genesis.format });
                 }
-                Entry::Genesis(_) if first => {}
+                Entry::Genesis(_) if number == 1 => continue,
                 Entry::Genesis(_) => return Err(Inconsistent::Genesis),
-                _ if first => return Err(Inconsistent::Genesis),
-                Entry::Begin { op, .. } | Entry::Done { op, .. } | Entry::Failed { op, .. } => {
-                    let begins = matches!(entry, Entry::Begin { .. });
-                    let is_open =
-                        changed.insert(op, begins).unwrap_or_else(|| self.open.contains_key(op));
-                    match (begins, is_open) {
-                        (true, true) => return Err(Inconsistent::BeginsTwice(op.clone())),
-                        (false, false) => return Err(Inconsistent::NotOpen(op.clone())),
-                        _ => {}
-                    }
-                }
+                _ if number == 1 => return Err(Inconsistent::Genesis),
                 _ => {}
+            }
+            let mut ended = None;
+            if let Some(op) = entry.operation() {
+                let begins = entry.addresses().next();
+                let before = changed.insert(op, begins);
+                let open =
+                    before.unwrap_or_else(|| self.open.get(op).map(|operation| &operation.address));
+                match (begins, open) {
+                    (Some(_), Some(_)) => return Err(Inconsistent::BeginsTwice(op.to_owned())),
+                    (None, None) => return Err(Inconsistent::NotOpen(op.to_owned())),
+                    _ => ended = open,
+                }
+            }
+            claims.admits(run, entry, entry.addresses().chain(ended))?;
+            if matches!(entry, Entry::Claim { .. } | Entry::Release { .. } | Entry::Fence { .. }) {
+                claims.to_mut().fold(number, run, entry);
             }
         }
         Ok(())
     }
 
-    /// The state after one more entry. An entry that cannot follow changes nothing.
-    pub fn fold(&mut self, entry: &Entry) -> Result<(), Inconsistent> {
-        self.admits(std::slice::from_ref(entry))?;
+    /// The state after one more entry, written by `run`. An entry that cannot follow changes nothing.
+    pub fn fold(&mut self, run: &str, entry: &Entry) -> Result<(), Inconsistent> {
+        self.admits(run, std::slice::from_ref(entry))?;
         self.serial += 1;
         let version = self.serial;
+        self.claims.fold(version, run, entry);
         let stamped = |record: &Record| Record { version, ..record.clone() };
         match entry {
             Entry::Genesis(genesis) => self.genesis = genesis.clone(),
@@ -141,8 +164,12 @@ impl State {
             Entry::Forgotten { address } | Entry::Vanished { address } => {
                 self.records.remove(address);
             }
-            Entry::Placement { placement } => self.placement = Some(placement.clone()),
+            // No placement is `null` on disk: in an entry as in a snapshot.
+            Entry::Placement { placement } => {
+                self.placement = Some(placement.clone()).filter(|placement| !placement.is_null());
+            }
             Entry::Outputs { outputs } => self.outputs = outputs.clone(),
+            Entry::Claim { .. } | Entry::Release { .. } | Entry::Fence { .. } => {}
         }
         Ok(())
     }

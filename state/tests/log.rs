@@ -10,31 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use common::{begin, creation, genesis, open, record, writer};
+use common::{batch, begin, creation, genesis, log_of, open, record, store, writer};
 use fleetform_contract::{Secret, Value};
 use fleetform_state::{
-    Action, Batch, Entry, Error, Genesis, Journal, Kept, LocalStore, Log, MemoryStore, Put,
-    Snapshot, Store, history, verify,
+    Action, Batch, Entry, Error, Genesis, Journal, Kept, Log, MemoryStore, Put, Snapshot, Store,
+    history, verify,
 };
-
-fn store() -> (tempfile::TempDir, LocalStore) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let store = LocalStore::new(directory.path().join("deep/state"));
-    (directory, store)
-}
-
-/// A log of one batch for each of the names, behind the batch that holds the genesis and the first.
-async fn log_of(store: &LocalStore, names: &[&str]) -> Log {
-    let mut log = open(store.clone(), "run").await.expect("a log opens");
-    for name in names {
-        log.append(creation(name).to_vec()).await.expect("it is appended");
-    }
-    log
-}
-
-fn batch(store: &LocalStore, first: u64) -> PathBuf {
-    store.place(Kept::Batch(first)).into()
-}
 
 #[tokio::test]
 async fn opening_writes_nothing_and_the_first_append_begins_the_log() {
@@ -184,118 +165,14 @@ async fn a_crash_before_the_link_leaves_no_entry() {
     assert_eq!(fs::read_dir(&folder).expect("it lists").count(), 2);
 }
 
-/// Damages a log of the batches 1..=3, 4..=5, 6..=7 and tells what opening and verifying it says.
-async fn after(damage: impl FnOnce(&LocalStore)) -> (LocalStore, Error, tempfile::TempDir) {
-    let (directory, store) = store();
-    log_of(&store, &["a", "b", "c"]).await;
-    damage(&store);
-    let opened = open(store.clone(), "reader").await.err().expect("opening finds it");
-    let verified = verify(&store).await.expect_err("verifying finds it");
-    assert_eq!(opened.to_string(), verified.to_string());
-    assert!(opened.hint().contains("backup"), "{}", opened.hint());
-    (store, opened, directory)
-}
-
-#[track_caller]
-fn assert_named(store: &LocalStore, error: &Error, first: u64, entry: u64) {
-    let path = store.place(Kept::Batch(first));
-    let found = match error {
-        Error::Damaged { place, entry: Some(entry), .. } | Error::Missing { place, entry } => {
-            (place.clone(), *entry)
-        }
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(found, (path.clone(), entry), "{error}");
-    assert!(error.to_string().contains(&path), "{error}");
-    assert!(error.to_string().contains(&format!("entry {entry}")), "{error}");
-}
-
-#[tokio::test]
-async fn every_flipped_bit_is_found_and_named() {
-    let (_directory, store) = store();
-    log_of(&store, &["a", "b"]).await;
-    let path = batch(&store, 4);
-    let whole = fs::read(&path).expect("it reads");
-    let first_line = whole.iter().position(|byte| *byte == b'\n').expect("it has lines");
-    for position in 0..whole.len() {
-        let mut bytes = whole.clone();
-        bytes[position] ^= 1 << (position % 8);
-        fs::write(&path, &bytes).expect("it is written");
-        let error = open(store.clone(), "reader").await.err().expect("opening finds it");
-        let entry = if position <= first_line { 4 } else { 5 };
-        match &error {
-            // A flipped line end joins or cuts lines: then the next one may be named.
-            Error::Damaged { place, entry: Some(named), .. } => {
-                assert_eq!(*place, path.display().to_string());
-                assert!(*named == entry || *named == entry + 1, "bit of byte {position}: {error}");
-            }
-            other => panic!("bit of byte {position}: {other:?}"),
-        }
-    }
-    fs::write(&path, &whole).expect("it is written");
-    open(store, "reader").await.expect("whole again");
-}
-
-#[tokio::test]
-async fn every_truncation_is_found() {
-    let (_directory, store) = store();
-    log_of(&store, &["a", "b"]).await;
-    let path = batch(&store, 4);
-    let whole = fs::read(&path).expect("it reads");
-    for length in 0..whole.len() {
-        fs::write(&path, &whole[..length]).expect("it is written");
-        let error = open(store.clone(), "reader").await.err().expect("opening finds it");
-        assert!(matches!(error, Error::Damaged { .. }), "cut to {length}: {error:?}");
-    }
-}
-
-#[tokio::test]
-async fn missing_reordered_and_foreign_entries_are_named() {
-    let (store, error, _directory) =
-        after(|store| fs::remove_file(batch(store, 4)).expect("it is removed")).await;
-    assert_named(&store, &error, 4, 4);
-
-    let (store, error, _directory) =
-        after(|store| fs::remove_file(batch(store, 1)).expect("it is removed")).await;
-    assert_named(&store, &error, 1, 1);
-
-    let (store, error, _directory) = after(|store| {
-        let (four, six) = (batch(store, 4), batch(store, 6));
-        let bytes = fs::read(&four).expect("it reads");
-        fs::copy(&six, &four).expect("it is copied");
-        fs::write(&six, bytes).expect("it is written");
-    })
-    .await;
-    assert_named(&store, &error, 4, 4);
-    assert!(error.to_string().contains("entry 6 where entry 4 belongs"), "{error}");
-
-    // An entry of another history: its number and its own hash are right.
-    let (_other_directory, other) = self::store();
-    log_of(&other, &["x", "y"]).await;
-    let foreign = fs::read(batch(&other, 4)).expect("it reads");
-    let (store, error, _directory) =
-        after(|store| fs::write(batch(store, 4), foreign).expect("it is written")).await;
-    assert_named(&store, &error, 4, 4);
-    assert!(error.to_string().contains("does not follow the entry 3"), "{error}");
-
-    // Lines swapped within a batch.
-    let (store, error, _directory) = after(|store| {
-        let text = fs::read_to_string(batch(store, 6)).expect("it reads");
-        let lines: Vec<&str> = text.lines().rev().collect();
-        fs::write(batch(store, 6), lines.join("\n") + "\n").expect("it is written");
-    })
-    .await;
-    assert_named(&store, &error, 6, 6);
-}
-
 #[tokio::test]
 async fn entries_of_a_later_version_are_refused_not_guessed() {
     let (_directory, store) = store();
-    let genesis = Genesis { format: 2, ..genesis() };
+    let genesis = Genesis { format: 99, ..genesis() };
     let mut log =
         Log::open(Arc::new(store.clone()), writer("run"), genesis).await.expect("it opens");
     assert!(matches!(log.append(creation("a").to_vec()).await, Err(Error::Refused(_))));
-    let (_directory, store) = self::store();
+    let (_directory, store) = common::store();
     log_of(&store, &["a"]).await;
     // A line that is whole, of a kind that is not known here.
     let text = fs::read_to_string(batch(&store, 1)).expect("it reads");
@@ -361,6 +238,19 @@ async fn snapshots_open_the_same_state_and_are_checked() {
     }
     let error = open(store.clone(), "reader").await.err().expect("opening finds the cut");
     assert!(matches!(error, Error::Missing { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_snapshot_without_a_placement_is_the_fold() {
+    let (_directory, store) = store();
+    let mut log = log_of(&store, &["a"]).await;
+    log.append(vec![Entry::Placement { placement: serde_json::Value::Null }]).await.expect("kept");
+    let names: Vec<String> = (0..60).map(|index| format!("r{index}")).collect();
+    for name in &names {
+        log.append(creation(name).to_vec()).await.expect("appended");
+    }
+    assert!(verify(&store).await.expect("the log is whole").snapshot.is_some());
+    assert_eq!(open(store, "reader").await.expect("it opens").state(), log.state());
 }
 
 #[tokio::test]
