@@ -57,9 +57,9 @@ pub enum Verb {
     /// The embedded clouds
     #[command(subcommand)]
     Sandbox(Sandbox),
-    /// Look into the state
+    /// Look into the state, and mend it
     #[command(subcommand)]
-    State(State),
+    State(super::state::arguments::State),
     /// Print the version
     Version(Version),
     /// Print the completion script for a shell
@@ -419,42 +419,6 @@ pub struct SandboxPlace {
     pub json: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum State {
-    /// List the recorded addresses
-    List(StateList),
-    /// Show one record
-    Show(StateShow),
-}
-
-#[derive(Args, Debug)]
-pub struct StateList {
-    /// Only addresses that start with this
-    pub prefix: Option<String>,
-    /// The stack's directory
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub stack_dir: PathBuf,
-    #[command(flatten)]
-    pub stack: StackArguments,
-    /// With the clouds' ids
-    #[arg(long)]
-    pub id: bool,
-}
-
-#[derive(Args, Debug)]
-pub struct StateShow {
-    /// As `state list` writes it
-    pub address: String,
-    /// The stack's directory
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub stack_dir: PathBuf,
-    #[command(flatten)]
-    pub stack: StackArguments,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
 #[derive(Args, Debug)]
 pub struct Version {
     /// As JSON
@@ -520,7 +484,7 @@ pub fn normalise(
 /// A switch that is given a value, as Go's flags allow: `--json=true` is `--json`, `--json=false`
 /// is nothing.
 fn switch(flag: String) -> Option<String> {
-    const SWITCHES: [&str; 13] = [
+    const SWITCHES: [&str; 16] = [
         "auto-approve",
         "check",
         "compact-warnings",
@@ -528,6 +492,9 @@ fn switch(flag: String) -> Option<String> {
         "destroy",
         "detailed-exitcode",
         "diff",
+        "dry-run",
+        "force",
+        "id",
         "json",
         "no-color",
         "raw",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fleetform_contract::{Owner, Record, SecretKey, Value};
 use fleetform_providers::sandbox::{self, Running};
-use fleetform_state::{Entry, Genesis, Journal, LocalStore, Log, OutputValue, Writer};
+use fleetform_state::{Entry, Genesis, Journal, LocalStore, Log, OutputValue, Store, Writer};
 use sha2::{Digest, Sha256};
 
 use super::arguments::StackArguments;
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
         // The stack says where the state is, and the state has the key of the digests: the first
         // evaluation is for the place alone.
         let first = Session::stack(screen, setting)?;
-        let journal = open_state(&first, setting).await?;
+        let journal = open_state(&first, setting, None).await?;
         let key = journal.read(|log| log.state().secret_key()).await;
         let config = setting.config(key)?;
         let (files, mut stack) = evaluate(screen, setting, &config)?;
@@ -157,7 +157,28 @@ impl<'a> Session<'a> {
     /// its state.
     pub async fn open_state(screen: &Screen, setting: &Setting) -> Result<Kept, Vec<Diagnostic>> {
         let stack = Session::stack(screen, setting)?;
-        Ok(Kept { journal: open_state(&stack, setting).await? })
+        let journal = open_state(&stack, setting, None).await?;
+        Ok(Kept { journal, stack })
+    }
+
+    /// The same; a state that has not begun begins with this.
+    pub async fn open_state_from(
+        screen: &Screen,
+        setting: &Setting,
+        genesis: Genesis,
+    ) -> Result<Kept, Vec<Diagnostic>> {
+        let stack = Session::stack(screen, setting)?;
+        let journal = open_state(&stack, setting, Some(genesis)).await?;
+        Ok(Kept { journal, stack })
+    }
+
+    /// Where the state is kept, without reading it.
+    pub fn state_store(
+        screen: &Screen,
+        setting: &Setting,
+    ) -> Result<Arc<dyn Store>, Vec<Diagnostic>> {
+        let stack = Session::stack(screen, setting)?;
+        Ok(store(&stack, setting))
     }
 
     /// Makes sure that the state has begun, so that every plan and run from now on is of one lineage.
@@ -172,15 +193,7 @@ impl<'a> Session<'a> {
 
     /// Appends to the log outside of any operation.
     pub async fn write(&self, entries: Vec<Entry>) -> Result<(), Vec<Diagnostic>> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        self.journal.append(entries).await.map(|_| ()).map_err(|error| {
-            vec![
-                Diagnostic::error("The state could not be written", format!("{error}."))
-                    .hint(error.hint()),
-            ]
-        })
+        write(&self.journal, entries).await
     }
 
     /// Records what a complete run leaves: the placement it followed and the outputs.
@@ -218,6 +231,26 @@ impl<'a> Session<'a> {
 /// A state, opened to be looked into.
 pub struct Kept {
     pub journal: Journal,
+    pub stack: Stack,
+}
+
+/// Appends to a log outside of any operation.
+pub async fn write(journal: &Journal, entries: Vec<Entry>) -> Result<(), Vec<Diagnostic>> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    journal.append(entries).await.map(|_| ()).map_err(|error| {
+        vec![
+            Diagnostic::error("The state could not be written", format!("{error}."))
+                .hint(error.hint()),
+        ]
+    })
+}
+
+/// What the user is told of a state that cannot be read.
+pub fn unreadable(error: &fleetform_state::Error) -> Diagnostic {
+    let cause = std::error::Error::source(error).map(|c| format!(": {c}")).unwrap_or_default();
+    Diagnostic::error("The state cannot be read", format!("{error}{cause}.")).hint(error.hint())
 }
 
 struct Reading<'a>(&'a Screen);
@@ -271,27 +304,30 @@ fn evaluate(
     }
 }
 
-async fn open_state(stack: &Stack, setting: &Setting) -> Result<Journal, Vec<Diagnostic>> {
+/// The store of a stack's state.
+fn store(stack: &Stack, setting: &Setting) -> Arc<dyn Store> {
     let StateSettings::Local { path } = &stack.state;
     let mut directory =
         if setting.sandbox { setting.data().join("state") } else { setting.directory.join(path) };
     if let Some(environment) = &setting.environment {
         directory = directory.join("envs").join(environment);
     }
-    let genesis = match setting.sandbox {
+    Arc::new(LocalStore::new(directory))
+}
+
+/// Opens a stack's state. One that has not begun will begin with `genesis`.
+async fn open_state(
+    stack: &Stack,
+    setting: &Setting,
+    genesis: Option<Genesis>,
+) -> Result<Journal, Vec<Diagnostic>> {
+    let genesis = genesis.unwrap_or_else(|| match setting.sandbox {
         true => sandbox_genesis(&stack.name, setting.environment.as_deref()),
         false => Genesis::random(stack.name.clone()),
-    };
+    });
     let writer = Writer { run: uuid::Uuid::new_v4().to_string(), clock: Box::new(now) };
-    let opened = Log::open(Arc::new(LocalStore::new(directory)), writer, genesis).await;
-    let log = opened.map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|c| format!(": {c}")).unwrap_or_default();
-        vec![
-            Diagnostic::error("The state cannot be read", format!("{error}{cause}."))
-                .hint(error.hint()),
-        ]
-    })?;
-    Ok(Journal::new(log))
+    let opened = Log::open(store(stack, setting), writer, genesis).await;
+    opened.map(Journal::new).map_err(|error| vec![unreadable(&error)])
 }
 
 /// The sandbox's states are reproducible, as its world is: a lineage and a key from the names.

@@ -51,6 +51,7 @@ pub use read::{Files, Given, read};
 #[cfg(test)]
 use scan::position;
 pub use stack::*;
+pub(crate) use table::instance_name;
 pub(crate) use workloads::matches_pattern;
 
 /// What a stack is evaluated with, beside its files.

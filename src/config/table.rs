@@ -520,7 +520,7 @@ pub(super) fn reference(path: &str, key: Option<&str>) -> String {
 }
 
 /// `chat-eu`: the instance's name inside clusters.
-pub(super) fn instance_name(label: &str, key: Option<&str>) -> String {
+pub(crate) fn instance_name(label: &str, key: Option<&str>) -> String {
     match key {
         Some(key) => format!("{label}-{}", super::slug(key)),
         None => label.to_owned(),

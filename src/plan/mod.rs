@@ -5,6 +5,7 @@
 
 mod diff;
 mod order;
+pub mod pattern;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use crate::placement::Placement;
 pub use diff::{Schemas, diff, same};
 pub(crate) use diff::{at, differences, lookup};
 pub use order::{Phase, Step, order};
+pub use pattern::{Pattern, Placed};
 
 /// The difference between what should exist and what does, ready to be reviewed and applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,6 +151,21 @@ pub struct Counts {
     pub add: usize,
     pub change: usize,
     pub destroy: usize,
+}
+
+impl Change {
+    /// Nothing happens to what does not exist: where a change begins.
+    pub fn nothing(address: Address) -> Change {
+        Change {
+            address,
+            action: Action::NoOp,
+            reason: None,
+            before: None,
+            desired: None,
+            after: None,
+            replace_paths: Vec::new(),
+        }
+    }
 }
 
 impl Plan {

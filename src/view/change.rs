@@ -39,16 +39,21 @@ pub fn symbol(action: Action) -> &'static str {
 
 /// The change's heading and block.
 pub fn change(change: &Change, paint: Paint) -> String {
+    let mut text = format!("  {}\n", paint.bold(&format!("# {}", heading(change))));
+    if change.action == Action::Delete
+        && change.reason == Some(Reason::DeleteBecauseNoResourceConfig)
+    {
+        text += "  # (because nothing in the stack asks for it any more)\n";
+    }
+    text + &block(change, paint)
+}
+
+/// The change's block, without a heading.
+pub fn block(change: &Change, paint: Paint) -> String {
     let empty = Attributes::new();
     let before = change.before.as_ref().map_or(&empty, |record| &record.attributes);
     let after = change.after.as_ref().unwrap_or(&empty);
     let mut writer = Writer { text: String::new(), paint, forcing: &change.replace_paths };
-    let _ = writeln!(writer.text, "  {}", paint.bold(&format!("# {}", heading(change))));
-    if change.action == Action::Delete
-        && change.reason == Some(Reason::DeleteBecauseNoResourceConfig)
-    {
-        let _ = writeln!(writer.text, "  # (because nothing in the stack asks for it any more)");
-    }
     let colour = |text: &str| match change.action {
         Action::Create => paint.green(text),
         Action::Update => paint.yellow(text),

@@ -84,7 +84,7 @@ fn variables(plan: &Plan) -> Map<String, Json> {
 }
 
 /// Values as Terraform shows them: what is unknown is left out, what is secret is null.
-fn values(attributes: &Attributes) -> Json {
+pub(super) fn values(attributes: &Attributes) -> Json {
     Json::Object(
         attributes
             .iter()
@@ -138,7 +138,7 @@ fn identity(address: &Address) -> Map<String, Json> {
 }
 
 /// The official Terraform provider whose type names these are: the type's prefix names it.
-fn provider_name(kind: &str) -> String {
+pub(super) fn provider_name(kind: &str) -> String {
     let prefix = kind.split('_').next().unwrap_or(kind);
     format!("registry.terraform.io/hashicorp/{prefix}")
 }

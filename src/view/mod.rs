@@ -5,10 +5,12 @@ pub mod diagnostic;
 pub mod events;
 pub mod explain;
 pub mod graph;
+pub mod history;
 pub mod json;
 pub mod money;
 pub mod paint;
 pub mod plan;
+pub mod state;
 pub mod table;
 
 pub use paint::Paint;

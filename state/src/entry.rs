@@ -52,6 +52,12 @@ pub enum Entry {
     Observed { record: Record },
     /// The object was found gone, and that was accepted.
     Vanished { address: Address },
+    /// The record goes on under another address, and so do the dependencies on it. No cloud was called.
+    Moved { from: Address, to: Address },
+    /// The object must not be destroyed, says the block `by` (`service.chat`), until this is lifted.
+    Protected { address: Address, by: String },
+    /// The object may be destroyed again.
+    Unprotected { address: Address },
     /// The placement that the resources now follow, in the planner's own layout.
     Placement { placement: serde_json::Value },
     /// The outputs after an apply: all of them.
@@ -142,7 +148,10 @@ impl Entry {
         let named = match self {
             Entry::Begin { address, .. }
             | Entry::Forgotten { address }
-            | Entry::Vanished { address } => [Some(address), None],
+            | Entry::Vanished { address }
+            | Entry::Protected { address, .. }
+            | Entry::Unprotected { address } => [Some(address), None],
+            Entry::Moved { from, to } => [Some(from), Some(to)],
             Entry::Adopted { record } | Entry::Observed { record } => [Some(&record.address), None],
             _ => [None, None],
         };

@@ -23,6 +23,9 @@ pub struct State {
     /// Who may write where.
     #[serde(default, skip_serializing_if = "Claims::is_empty")]
     pub claims: Claims,
+    /// What must not be destroyed, and the block that said so.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub protected: BTreeMap<Address, String>,
 }
 
 /// An operation whose end is not known: the cloud must be read before anything else is done there.
@@ -73,6 +76,7 @@ impl State {
             placement: None,
             outputs: BTreeMap::new(),
             claims: Claims::default(),
+            protected: BTreeMap::new(),
         }
     }
 
@@ -161,8 +165,20 @@ impl State {
             Entry::Adopted { record } | Entry::Observed { record } => {
                 self.records.insert(record.address.clone(), stamped(record));
             }
-            Entry::Forgotten { address } | Entry::Vanished { address } => {
+            Entry::Forgotten { address } => {
                 self.records.remove(address);
+                self.protected.remove(address);
+            }
+            // What went without us is made again, and is protected again then.
+            Entry::Vanished { address } => {
+                self.records.remove(address);
+            }
+            Entry::Moved { from, to } => self.rename(from, to, version),
+            Entry::Protected { address, by } => {
+                self.protected.insert(address.clone(), by.clone());
+            }
+            Entry::Unprotected { address } => {
+                self.protected.remove(address);
             }
             // No placement is `null` on disk: in an entry as in a snapshot.
             Entry::Placement { placement } => {
@@ -172,6 +188,19 @@ impl State {
             Entry::Claim { .. } | Entry::Release { .. } | Entry::Fence { .. } => {}
         }
         Ok(())
+    }
+
+    /// Gives the record at `from` the address `to`, with everything that names it.
+    fn rename(&mut self, from: &Address, to: &Address, version: u64) {
+        let Some(record) = self.records.remove(from) else { return };
+        self.records.insert(to.clone(), Record { address: to.clone(), version, ..record });
+        let others = self.records.values_mut().flat_map(|record| &mut record.depends_on);
+        for dependency in others.filter(|dependency| *dependency == from) {
+            dependency.clone_from(to);
+        }
+        if let Some(by) = self.protected.remove(from) {
+            self.protected.insert(to.clone(), by);
+        }
     }
 
     /// Removes the record of what an operation deleted, not that of its successor.

@@ -1,0 +1,252 @@
+//! `state …` as its users meet it: on the sandbox, through the program.
+
+mod common;
+
+use common::{Place, Ran};
+use serde_json::Value as Json;
+
+/// One service on one cloud, with a secret.
+const CHAT: &str = r#"
+cloud "aws" { regions = ["us-east-1"] }
+variable "replicas" {
+  type    = number
+  default = 2
+}
+variable "token" {
+  type      = string
+  default   = "planted-secret-text"
+  sensitive = true
+}
+image "chat" { source = "ghcr.io/acme/chat:1.4.2" }
+service "chat" {
+  image    = image.chat
+  replicas = var.replicas
+  port     = 8080
+  env      = { TOKEN = var.token }
+  resources {
+    gpus      = 1
+    gpu_types = ["L4"]
+    cpus      = 2
+    memory    = "8GiB"
+  }
+}
+output "url" { value = service.chat.url }
+"#;
+
+/// `state WORDS`; a word may hold spaces and quotes.
+fn state(place: &Place, words: &[&str]) -> Ran {
+    let mut command = place.command("state");
+    command.args(words).args(["-sandbox", "-stack-dir", "stack"]);
+    command.into()
+}
+
+fn applied() -> Place {
+    let place = Place::with(CHAT);
+    place.run("apply -sandbox -auto-approve stack").ends(0);
+    place
+}
+
+fn json(ran: Ran) -> Json {
+    serde_json::from_str(&ran.ends(0).out).expect("JSON")
+}
+
+#[test]
+fn records_are_listed_and_shown() {
+    let place = applied();
+    let all = state(&place, &["list"]).ends(0).out;
+    assert_eq!(all.lines().count(), 14, "{all}");
+    for (words, lines) in [
+        (&["list", "aws_iam_role."][..], 2),
+        (&["list", "service.chat"], 4),
+        (&["list", "service.chat", "aws_eks_cluster"], 5),
+        (&["list", "-cloud", "aws"], 14),
+        (&["list", "-cloud", "gcp"], 0),
+        (&["list", "-site", "aws/us-east-1"], 6),
+        (&["list", "-id", "aws_eks_cluster"], 1),
+    ] {
+        let out = state(&place, words).ends(0).out;
+        assert_eq!(out.lines().count(), lines, "{words:?}: {out}");
+    }
+    let list = json(state(&place, &["list", "-json", "kubernetes_service"]));
+    assert_eq!(list[0]["address"], r#"kubernetes_service.chat["aws/us-east-1"]"#);
+    assert_eq!((&list[0]["id"], &list[0]["site"]), (&"stack/chat".into(), &"aws/us-east-1".into()));
+    let shown = json(state(&place, &["show", "-json", "kubernetes_service.chat"]));
+    assert_eq!(shown["values"]["spec"]["ports"][0]["port"], 8080);
+    assert_eq!(shown["fleetform"]["cloud"], "aws");
+    state(&place, &["show", "service.chat"]).ends(0).says("resource \"kubernetes_deployment\"");
+    state(&place, &["show", "aws_eks_clster.main"])
+        .ends(1)
+        .says("Error: No such address")
+        .says("The state has nothing that aws_eks_clster.main names.")
+        .says("hint: did you mean aws_eks_cluster.main?");
+    state(&place, &["show", "cluster"]).ends(1).says("Error: Not an address");
+    let empty = Place::with(CHAT);
+    state(&empty, &["show", "service.chat"]).ends(1).says("hint: the state is empty");
+}
+
+#[test]
+fn the_past_can_be_read() {
+    let place = applied();
+    place.run("apply -sandbox -auto-approve -var replicas=3 stack").ends(0);
+    let history = state(&place, &["history"]).ends(0).says("14 created").says("2 updated").out;
+    assert_eq!(history.lines().count(), 3, "{history}");
+    let runs = json(state(&place, &["history", "-json"]));
+    let (first, second) = (&runs[0], &runs[1]);
+    assert_eq!(first["first_entry"], 1);
+    assert_eq!(first["summary"]["created"], 14);
+    assert_eq!(second["summary"]["updated"], 2);
+    let name = second["run"].as_str().expect("a name");
+    state(&place, &["history", &name[..8]])
+        .ends(0)
+        .says(&format!("Run {name}: 2 updated"))
+        .says(r#"updated    kubernetes_deployment.chat["aws/us-east-1"]"#);
+
+    let before = first["last_entry"].to_string();
+    state(&place, &["diff", &before])
+        .ends(0)
+        .says(r#"# kubernetes_deployment.chat["aws/us-east-1"] has changed"#)
+        .says("~ replicas = 2 -> 3")
+        .says("0 new, 2 changed, 0 gone.");
+    state(&place, &["diff", "1", &before])
+        .ends(0)
+        .says("is new")
+        .says("14 new, 0 changed, 0 gone.");
+    let diff = json(state(&place, &["diff", "-json", &before, &name[..8]]));
+    assert_eq!(diff["changes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(diff["changes"][1]["paths"], serde_json::json!(["spec.replicas"]));
+    state(&place, &["diff", "99"]).ends(1).says("Error: No such entry").says("numbered from 1 to");
+    state(&place, &["diff", "zzz"]).ends(1).says("Error: No such run").says("state history");
+}
+
+#[test]
+fn a_pulled_state_can_be_pushed_where_nothing_newer_is() {
+    let place = applied();
+    let pulled = state(&place, &["pull"]).ends(0).out;
+    assert!(!pulled.contains("planted-secret"), "{pulled}");
+    let write = |text: &str| {
+        std::fs::write(place.path().join("../pushed.json"), text).expect("written");
+        "pushed.json"
+    };
+    let old: Json = serde_json::from_str(&pulled).expect("JSON");
+    // What Terraform's tools look for.
+    assert_eq!((&old["version"], &old["terraform_version"].is_string()), (&4.into(), &true));
+    let resources = old["resources"].as_array().expect("resources");
+    let secret = resources.iter().find(|r| r["type"] == "kubernetes_secret").expect("a secret");
+    assert_eq!(secret["instances"][0]["attributes"]["stringData"]["TOKEN"], Json::Null);
+    assert_eq!(secret["instances"][0]["sensitive_attributes"][0][1]["value"], "TOKEN");
+    assert_eq!(secret["instances"][0]["index_key"], "aws/us-east-1");
+
+    state(&place, &["push", write(&pulled)]).ends(0).says("The state is the same already");
+    place.run("apply -sandbox -auto-approve -var replicas=3 stack").ends(0);
+    state(&place, &["push", "pushed.json"])
+        .ends(1)
+        .says("Error: The state was not taken over")
+        .says("It is older than the state that is there")
+        .says("hint: -force takes it over all the same");
+    state(&place, &["push", "-force", "pushed.json"]).ends(0).says("The state was taken over");
+    // The records say 2 again, and the cloud has 3: that shows as drift.
+    place.run("drift -sandbox stack").ends(2).says("2 -> 3");
+
+    let mut other = old.clone();
+    other["lineage"] = "other".into();
+    other["fleetform"]["state"]["genesis"]["lineage"] = "other".into();
+    state(&place, &["push", write(&other.to_string())]).ends(1).says("of another lineage: other");
+    let mut edited = old.clone();
+    edited["resources"] = serde_json::json!([]);
+    state(&place, &["push", write(&edited.to_string())])
+        .ends(1)
+        .says("Error: Not a usable state file")
+        .says("its \"resources\" and its \"fleetform\" do not say the same");
+    let terraform = r#"{"version": 4, "terraform_version": "1.11.4"}"#;
+    state(&place, &["push", write(terraform)]).ends(1).says("is Terraform's own state");
+    state(&place, &["push", write("{")]).ends(1).says("is no JSON");
+
+    // Into an empty place, where the same lineage goes on, and the digests of secrets still fit.
+    state(&place, &["pull"]).ends(0);
+    std::fs::remove_dir_all(place.path().join(".fleetform/sandbox/state")).expect("it is lost");
+    state(&place, &["push", write(&pulled)]).ends(0).says("The state was taken over");
+    place.run("apply -sandbox -auto-approve stack").ends(0);
+    place.run("plan -sandbox -detailed-exitcode stack").ends(0).says("No changes.");
+}
+
+#[test]
+fn records_are_moved_and_forgotten() {
+    let place = applied();
+    let role = r#"aws_iam_role.main["node"]"#;
+    let other = r#"aws_iam_role.other["node"]"#;
+    state(&place, &["mv", "-dry-run", role, other]).ends(0).says("Would move").says(other);
+    state(&place, &["mv", role, other])
+        .ends(0)
+        .says(&format!("Move {role} to {other}"))
+        .says("Successfully moved 1 object.");
+    let list = state(&place, &["list", "aws_iam_role"]).ends(0).out;
+    assert_eq!(list.lines().nth(1), Some(other));
+    let pulled = json(state(&place, &["pull"]));
+    let named = pulled.to_string();
+    assert!(!named.contains(r#"aws_iam_role.main[\"node\"]"#), "dependencies follow: {named}");
+    state(&place, &["mv", other, role]).ends(0);
+    place.run("plan -sandbox -detailed-exitcode stack").ends(0).says("No changes.");
+
+    state(&place, &["mv", role, r#"aws_iam_role.main["cluster"]"#])
+        .ends(1)
+        .says("Error: The address is taken")
+        .says("hint: move");
+    state(&place, &["mv", "service.chat", "job.chat"])
+        .ends(1)
+        .says("Error: Cannot be moved there")
+        .says("they are of different kinds");
+    state(&place, &["mv", "service.caht", "service.talk"])
+        .ends(1)
+        .says("did you mean service.chat?");
+
+    state(&place, &["rm", "-dry-run", "service.chat"]).ends(0).says("Would remove");
+    state(&place, &["rm", "service.chat", "nothing.here"]).ends(1).says("No such address");
+    let budget = "kubernetes_pod_disruption_budget.chat";
+    let census = place.run("sandbox census stack").ends(0).out;
+    state(&place, &["rm", budget]).ends(0).says("Successfully removed 1 object from the state.");
+    assert_eq!(place.run("sandbox census stack").ends(0).out, census, "nothing was destroyed");
+    place.run("plan -sandbox -detailed-exitcode stack").ends(2).says("1 to add, 0 to change");
+}
+
+#[test]
+fn damage_is_named_with_its_file_and_entry() {
+    let place = applied();
+    place.run("apply -sandbox -auto-approve -var replicas=3 stack").ends(0);
+    state(&place, &["verify"]).ends(0).says("The state is whole.");
+    assert_eq!(json(state(&place, &["verify", "-json"]))["whole"], true);
+    let log = place.path().join(".fleetform/sandbox/state/log");
+    let mut batches: Vec<_> = std::fs::read_dir(&log)
+        .expect("a log")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
+    batches.sort();
+    let number = |path: &std::path::Path| {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        name.parse::<u64>().expect("a number")
+    };
+    for path in [&batches[1], &batches[4]] {
+        let text = std::fs::read_to_string(path).expect("a batch");
+        let flipped = text.replacen("\"time\":\"2", "\"time\":\"3", 1);
+        assert_ne!(text, flipped);
+        std::fs::write(path, flipped).expect("written");
+    }
+    let mut ran = state(&place, &["verify"]).ends(1);
+    for path in [&batches[1], &batches[4]] {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        // The path may be wrapped; its last part is not.
+        ran = ran.says(&name).says(&format!("entry {} does not match", number(path)));
+    }
+    let damages = json_of(state(&place, &["verify", "-json"]).ends(1));
+    assert_eq!(damages["damages"].as_array().map(Vec::len), Some(2), "{damages}");
+    assert_eq!(damages["damages"][0]["entry"], number(&batches[1]));
+    place.run("plan -sandbox stack").ends(1).says("The state cannot be read");
+    std::fs::remove_file(&batches[6]).expect("removed");
+    let damages = json_of(state(&place, &["verify", "-json"]).ends(1));
+    assert_eq!(damages["damages"][2]["entry"], number(&batches[6]), "{damages}");
+    let empty = Place::with(CHAT);
+    state(&empty, &["verify"]).ends(0).says("The state is empty");
+}
+
+fn json_of(ran: Ran) -> Json {
+    serde_json::from_str(&ran.out).expect("JSON")
+}
