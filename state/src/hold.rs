@@ -61,33 +61,64 @@ impl Holding {
 
     /// Claims these addresses, in addition to what is held already. Runs in the way that live are
     /// waited for as long as the terms say; dead ones are fenced.
+    ///
+    /// # Errors
+    /// `Claimed`, where a run that lives is in the way for too long.
     pub async fn claim(
         &mut self,
         addresses: BTreeSet<Address>,
         listener: &dyn Listener,
     ) -> Result<(), Error> {
-        if addresses.is_empty() {
-            return Ok(());
-        }
-        let run = self.journal.run().to_owned();
-        let mut watch = Watch { began: self.clock.now(), seen: BTreeMap::new() };
+        let mut watch = Watch::new(&*self.clock);
         loop {
-            let claim = Entry::Claim {
-                run: run.clone(),
-                addresses: addresses.clone(),
-                holder: self.holder.clone(),
-                ttl_seconds: self.terms.time_to_live.as_secs().max(1),
-            };
-            match self.journal.append(vec![claim]).await {
+            match self.claim_now(&addresses).await {
                 Err(Error::Claimed { .. }) => self.wait(&addresses, &mut watch, listener).await?,
-                Err(error) => return Err(error),
-                Ok(_) => break,
+                ended => return ended,
             }
         }
-        if self.beating.is_none() {
-            self.beating = Some(Beating::start(&self.journal, &self.terms, &self.clock).await);
+    }
+
+    /// Of these addresses, claims those that nobody else has. Waits for nobody.
+    pub async fn claim_what_is_free(
+        &mut self,
+        mut addresses: BTreeSet<Address>,
+    ) -> Result<(), Error> {
+        loop {
+            match self.claim_now(&addresses).await {
+                Err(Error::Claimed { claim, .. }) => {
+                    addresses = addresses.difference(&claim.addresses).cloned().collect();
+                }
+                ended => return ended,
+            }
         }
-        Ok(())
+    }
+
+    /// Claims the address of every open operation whose run has ended or is found dead. What runs that
+    /// live are doing is left to them.
+    pub async fn recover(&mut self, listener: &dyn Listener) -> Result<(), Error> {
+        let mut watch = Watch::new(&*self.clock);
+        loop {
+            self.journal.refresh().await?;
+            let run = self.journal.run();
+            let (open, others) = self
+                .journal
+                .read(|log| {
+                    let open = log.state().open.values().map(|open| open.address.clone());
+                    let open: BTreeSet<Address> = open.collect();
+                    let others = log.state().claims.in_the_way(run, &open);
+                    (open, others)
+                })
+                .await;
+            let look = self.look(&others, &mut watch, listener).await?;
+            if look.is_one_fenced {
+                continue;
+            }
+            if look.undecided == 0 {
+                return self.claim_what_is_free(open).await;
+            }
+            watch.announce(&others, listener);
+            self.clock.sleep(self.pause()).await;
+        }
     }
 
     /// Gives everything back. What could not be given back others will fence.
@@ -99,6 +130,24 @@ impl Holding {
         // A heartbeat that stays behind means nothing without its claim.
         let _ = self.journal.store().remove_heartbeat(&run).await;
         released.map(|_| ())
+    }
+
+    /// Claims, or is told at once who is in the way.
+    async fn claim_now(&mut self, addresses: &BTreeSet<Address>) -> Result<(), Error> {
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let claim = Entry::Claim {
+            run: self.journal.run().to_owned(),
+            addresses: addresses.clone(),
+            holder: self.holder.clone(),
+            ttl_seconds: self.terms.time_to_live.as_secs().max(1),
+        };
+        self.journal.append(vec![claim]).await?;
+        if self.beating.is_none() {
+            self.beating = Some(Beating::start(&self.journal, &self.terms, &self.clock).await);
+        }
+        Ok(())
     }
 
     /// Returns when nobody may be in the way any more.
@@ -113,42 +162,55 @@ impl Holding {
             let run = self.journal.run();
             let others =
                 self.journal.read(|log| log.state().claims.in_the_way(run, addresses)).await;
-            if others.is_empty() {
+            let look = self.look(&others, watch, listener).await?;
+            if others.is_empty() || look.is_one_fenced {
                 return Ok(());
             }
-            let beats = self.journal.store().read_heartbeats().await;
-            let beats = beats.map_err(|source| Error::Store {
-                doing: "reading the heartbeats of other runs".to_owned(),
-                source: Arc::new(source),
-            })?;
-            let now = self.clock.now();
-            let mut is_one_fenced = false;
-            for (run, (claim, address)) in &others {
-                if !watch.seen.contains_key(run) {
-                    listener.waiting(run, claim);
-                }
-                match watch.judge(run, claim, beats.get(run), now) {
-                    Verdict::Dead => {
-                        self.fence(run).await?;
-                        listener.fenced(run, claim);
-                        is_one_fenced = true;
-                    }
-                    Verdict::Alive if now - watch.began >= self.terms.patience => {
-                        return Err(Error::Claimed {
-                            run: run.clone(),
-                            claim: Box::new(claim.clone()),
-                            address: address.clone(),
-                        });
-                    }
-                    Verdict::Alive | Verdict::Unknown => {}
-                }
+            if let Some(run) = look.alive
+                && self.clock.now() - watch.began >= self.terms.patience
+            {
+                let (claim, address) = others[&run].clone();
+                return Err(Error::Claimed { run, claim: Box::new(claim), address });
             }
-            if is_one_fenced {
-                return Ok(());
-            }
-            // Often enough to see an end soon, seldom enough to cost a store nothing.
-            self.clock.sleep(self.terms.beat / 5).await;
+            watch.announce(&others, listener);
+            self.clock.sleep(self.pause()).await;
         }
+    }
+
+    /// Looks once at the signs of life of these runs, and fences those that are dead.
+    async fn look(
+        &self,
+        others: &BTreeMap<String, (Claim, Address)>,
+        watch: &mut Watch,
+        listener: &dyn Listener,
+    ) -> Result<Look, Error> {
+        let mut look = Look::default();
+        if others.is_empty() {
+            return Ok(look);
+        }
+        let beats = self.journal.store().read_heartbeats().await;
+        let beats = beats.map_err(|source| Error::Store {
+            doing: "reading the heartbeats of other runs".to_owned(),
+            source: Arc::new(source),
+        })?;
+        let now = self.clock.now();
+        for (run, (claim, _)) in others {
+            match watch.judge(run, claim, beats.get(run), now) {
+                Verdict::Dead => {
+                    self.fence(run).await?;
+                    listener.fenced(run, claim);
+                    look.is_one_fenced = true;
+                }
+                Verdict::Alive => look.alive = Some(run.clone()),
+                Verdict::Unknown => look.undecided += 1,
+            }
+        }
+        Ok(look)
+    }
+
+    /// Often enough to see an end soon, seldom enough to cost a store nothing.
+    fn pause(&self) -> Duration {
+        self.terms.beat / 5
     }
 
     async fn fence(&self, run: &str) -> Result<(), Error> {
@@ -165,6 +227,15 @@ impl Holding {
     }
 }
 
+#[derive(Default)]
+struct Look {
+    /// One that lives.
+    alive: Option<String>,
+    is_one_fenced: bool,
+    /// Runs of which nothing is known yet.
+    undecided: usize,
+}
+
 enum Verdict {
     Alive,
     Dead,
@@ -175,6 +246,7 @@ enum Verdict {
 struct Watch {
     began: Duration,
     seen: BTreeMap<String, Seen>,
+    announced: BTreeSet<String>,
 }
 
 struct Seen {
@@ -184,6 +256,18 @@ struct Seen {
 }
 
 impl Watch {
+    fn new(clock: &dyn Clock) -> Watch {
+        Watch { began: clock.now(), seen: BTreeMap::new(), announced: BTreeSet::new() }
+    }
+
+    fn announce(&mut self, others: &BTreeMap<String, (Claim, Address)>, listener: &dyn Listener) {
+        for (run, (claim, _)) in others {
+            if self.announced.insert(run.clone()) {
+                listener.waiting(run, claim);
+            }
+        }
+    }
+
     fn judge(
         &mut self,
         run: &str,
@@ -201,12 +285,12 @@ impl Watch {
             *seen = Seen { sign, since: now, has_moved: true };
         }
         let is_silent = now - seen.since > Duration::from_secs(claim.ttl_seconds);
-        if is_silent || claim.holder.process.as_deref().is_some_and(process::is_gone) {
-            Verdict::Dead
-        } else if seen.has_moved {
-            Verdict::Alive
-        } else {
-            Verdict::Unknown
+        match claim.holder.process.as_deref().and_then(process::lives) {
+            Some(false) => Verdict::Dead,
+            _ if is_silent => Verdict::Dead,
+            Some(true) => Verdict::Alive,
+            None if seen.has_moved => Verdict::Alive,
+            None => Verdict::Unknown,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Whether a process of this machine lives: a run that was killed here need not be waited for.
 //!
-//! Invariant: a process is called gone only where its absence proves it. It is named by the boot, the
+//! Invariant: a process is called alive or gone only where it can be seen from here. It is named by the boot, the
 //! process namespace, its number and the time it started at, and a name of another boot or namespace
 //! (another machine, another container) is never judged. Only Linux tells all of that; elsewhere
-//! nobody is called gone, and heartbeats decide.
+//! nothing is known, and heartbeats decide.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -21,23 +21,17 @@ pub fn identity() -> Option<String> {
     Some(format!("{}/{number}/{started}", world()?))
 }
 
-/// Whether the process of that name has ended.
-pub fn is_gone(identity: &str) -> bool {
+/// Whether the process of that name runs; `None` where that cannot be told from here.
+pub fn lives(identity: &str) -> Option<bool> {
     let mut parts = identity.rsplitn(3, '/');
-    let (Some(started), Some(number), Some(there)) = (parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    let Ok(number) = number.parse::<u32>() else { return false };
+    let (started, number, there) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = number.parse::<u32>().ok()?;
     // Where the first process cannot be seen, `/proc` hides others' processes.
-    if world().as_deref() != Some(there) || !fs::exists("/proc/1").unwrap_or(false) {
-        return false;
+    if world()? != there || !fs::exists("/proc/1").ok()? {
+        return None;
     }
-    match state_and_start(number) {
-        Ok(Some((state, now))) => now != started || state == "Z" || state == "X",
-        Ok(None) => true,
-        Err(_) => false,
-    }
+    let found = state_and_start(number).ok()?;
+    Some(found.is_some_and(|(state, now)| now == started && state != "Z" && state != "X"))
 }
 
 /// What a process number means something in: this boot, this namespace.
@@ -68,19 +62,21 @@ mod tests {
     #[test]
     fn only_what_is_surely_over_is_gone() {
         let ours = identity().expect("Linux names its processes");
-        assert!(!is_gone(&ours));
+        assert_eq!(lives(&ours), Some(true));
         let (rest, started) = ours.rsplit_once('/').expect("it has parts");
         let (there, _) = rest.rsplit_once('/').expect("it has parts");
-        assert!(is_gone(&format!("{rest}/{started}0")), "the number was given to another process");
-        assert!(!is_gone(&format!("elsewhere/{rest}/{started}")), "of another machine");
-        assert!(!is_gone("") && !is_gone("1") && !is_gone("a/b/c"));
+        let successor = lives(&format!("{rest}/{started}0"));
+        assert_eq!(successor, Some(false), "the number was given to another process");
+        for unknown in [&format!("elsewhere/{rest}/{started}"), "", "1", "a/b/c", "a/1/2"] {
+            assert_eq!(lives(unknown), None, "{unknown}: of another machine, or of none");
+        }
 
         let mut child = std::process::Command::new("true").spawn().expect("a process starts");
         let number = child.id();
         let named = state_and_start(number).expect("it is seen").map(|(_, started)| started);
         child.wait().expect("it ends");
         if let Some(started) = named {
-            assert!(is_gone(&format!("{there}/{number}/{started}")));
+            assert_eq!(lives(&format!("{there}/{number}/{started}")), Some(false));
         }
     }
 }

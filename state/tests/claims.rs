@@ -223,6 +223,46 @@ async fn a_process_that_is_gone_from_this_machine_is_not_waited_for() {
     let (_, mut two) = holding(&store, &clock, "two", patient(0)).await;
     clock.run(two.claim(addresses(&["a"]), &told)).await.expect("the dead make room");
     assert_eq!(clock.now(), Duration::ZERO);
+
+    // One that runs is known to live, at once; not when it has been silent for too long.
+    let living = Holder { process: Some(ours), ..holder("three") };
+    let three = journal(store.clone(), "three").await;
+    let mut three = Holding::new(three, living, patient(0), Arc::new(clock.clone()));
+    three.claim(addresses(&["b"]), &told).await.expect("nobody else is there");
+    drop(three);
+    let refused = clock.run(two.claim(addresses(&["b"]), &told)).await;
+    assert!(matches!(refused, Err(Error::Claimed { .. })), "{refused:?}");
+    assert_eq!(clock.now(), Duration::ZERO);
+    let (_, mut four) = holding(&store, &clock, "four", patient(60)).await;
+    clock.run(four.claim(addresses(&["b"]), &told)).await.expect("it hangs");
+    assert!((30 * SECOND..33 * SECOND).contains(&clock.now()), "{:?}", clock.now());
+}
+
+#[tokio::test]
+async fn what_the_dead_left_open_is_claimed_and_what_the_living_do_is_left_to_them() {
+    let (store, clock, told) = (MemoryStore::default(), VirtualClock::default(), Told::default());
+    let mut lives = Vec::new();
+    for (run, name) in [("living", "a"), ("dead", "b"), ("ended", "c")] {
+        let (journal, mut holding) = holding(&store, &clock, run, patient(0)).await;
+        holding.claim(addresses(&[name, run]), &told).await.expect("nobody else is there");
+        let begun = begin(run, name, Action::Create, None);
+        journal.append(vec![begun]).await.expect("it is begun");
+        match run {
+            "living" => lives.push(holding),
+            "ended" => holding.release().await.expect("it is released"),
+            _ => drop(holding),
+        }
+    }
+    let (next, mut recovering) = holding(&store, &clock, "next", patient(0)).await;
+    clock.run(recovering.recover(&told)).await.expect("it can be told who lives");
+    assert!((30 * SECOND..33 * SECOND).contains(&clock.now()), "{:?}", clock.now());
+    let claims = next.read(|log| log.state().claims.clone()).await;
+    assert_eq!(claims.held["next"].addresses, addresses(&["b", "c"]));
+    assert_eq!(claims.held.keys().collect::<Vec<_>>(), ["living", "next"]);
+    assert_eq!(claims.fenced.keys().collect::<Vec<_>>(), ["dead"]);
+    recovering.claim_what_is_free(addresses(&["a", "d"])).await.expect("nobody is waited for");
+    let claims = next.read(|log| log.state().claims.clone()).await;
+    assert_eq!(claims.held["next"].addresses, addresses(&["b", "c", "d"]));
 }
 
 #[tokio::test]
