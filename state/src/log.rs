@@ -12,9 +12,11 @@ use crate::{
     Batch, Entry, Error, FORMAT, Genesis, Kept, Line, MemoryStore, Put, Snapshot, State, Store,
 };
 
-/// A snapshot comes after at least so many entries, and at least as many bytes of log as the last
-/// snapshot had: so all snapshots together are no longer than a constant times the log.
+/// A snapshot comes after at least so many entries, and so many times the bytes of the last snapshot: so
+/// all snapshots together take a quarter of the log at most, and what must be folded when it is opened
+/// is a few times the state.
 const ENTRIES_BETWEEN_SNAPSHOTS: u64 = 100;
+const SNAPSHOTS_BETWEEN_SNAPSHOTS: u64 = 4;
 
 /// Who writes: the run's name, which every entry carries, and its clock.
 pub struct Writer {
@@ -270,7 +272,7 @@ impl Log {
 
     async fn snapshot_if_due(&mut self) {
         let is_due = self.entries_since >= ENTRIES_BETWEEN_SNAPSHOTS
-            && self.bytes_since >= self.snapshot_bytes;
+            && self.bytes_since >= SNAPSHOTS_BETWEEN_SNAPSHOTS * self.snapshot_bytes;
         if !is_due {
             return;
         }

@@ -361,6 +361,27 @@ async fn concurrent_applies_on_disk_exclude_each_other_just_where_they_overlap()
     }
 }
 
+#[tokio::test]
+async fn the_bytes_of_an_apply_grow_with_its_resources_and_no_faster() {
+    let mut each = Vec::new();
+    for count in [100_u64, 1000] {
+        let (store, clock) = (MemoryStore::default(), VirtualClock::default());
+        let (journal, mut one) = holding(&store, &clock, "one", patient(0)).await;
+        let names: Vec<String> = (0..count).map(|index| format!("r{index:04}")).collect();
+        let wanted = names.iter().map(|name| address(name)).collect();
+        one.claim(wanted, &Told::default()).await.expect("nobody else is there");
+        for name in &names {
+            let [begun, ended] = creation(name);
+            journal.append(vec![begun]).await.expect("appended");
+            journal.append(vec![ended]).await.expect("appended");
+        }
+        one.release().await.expect("it is released");
+        each.push(store.bytes_written() / count);
+    }
+    // Ten times the resources, at most one and a half times the bytes of each.
+    assert!(each[1] * 2 <= each[0] * 3, "bytes a resource at 100 and 1,000: {each:?}");
+}
+
 /// A log written by the first version of the format: three applies and destroys and one more apply.
 async fn old_log() -> MemoryStore {
     let store = MemoryStore::default();
