@@ -60,6 +60,11 @@ pub enum Verb {
     /// Look into the state, and mend it
     #[command(subcommand)]
     State(super::state::arguments::State),
+    /// Who is changing what
+    #[command(subcommand)]
+    Lock(super::lock::Lock),
+    /// End a run's lock by its ID, as `lock break` does
+    ForceUnlock(super::lock::Break),
     /// Print the version
     Version(Version),
     /// Print the completion script for a shell
@@ -110,12 +115,15 @@ pub struct RunArguments {
         default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL",
         env = "TF_INPUT", hide_env_values = true, value_parser = boolean)]
     pub input: bool,
-    /// Accepted for Terraform's sake: plans take no lock
-    #[arg(long, hide = true, default_value_t = true, num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", action = clap::ArgAction::Set)]
+    /// Claim the addresses that are changed; with -lock=false others are not kept out. Plans claim
+    /// nothing
+    #[arg(long, default_value_t = true, num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", action = clap::ArgAction::Set, value_name = "BOOL")]
     pub lock: bool,
-    #[arg(long, hide = true)]
-    pub lock_timeout: Option<String>,
+    /// Wait so long for living runs that change the same addresses (30s, 5m)
+    #[arg(long, default_value = "0s", value_name = "DURATION",
+        value_parser = super::lock::duration)]
+    pub lock_timeout: std::time::Duration,
     /// Show warnings as one line each
     #[arg(long)]
     pub compact_warnings: bool,
@@ -589,6 +597,9 @@ mod tests {
             "ff destroy -auto-approve -sandbox stacks/lepton",
             "ff output -json",
             "ff state list",
+            "ff lock list -json -stack-dir=d",
+            "ff lock break -force id",
+            "ff force-unlock -force id",
         ] {
             let parsed = Cli::try_parse_from(normalise(words(line), |_| None));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());

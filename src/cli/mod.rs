@@ -8,6 +8,7 @@ mod explain;
 mod fmt;
 mod graph;
 mod init;
+mod lock;
 mod output;
 mod placement;
 mod plan;
@@ -87,6 +88,8 @@ fn dispatch(screen: &Screen, verb: &Verb, ordered: &[(bool, String)]) -> Ended {
         Verb::Catalog(arguments) => catalog::run(screen, arguments),
         Verb::Sandbox(arguments) => block_on(sandbox::run(screen, arguments, ordered)),
         Verb::State(arguments) => block_on(state::run(screen, arguments, ordered)),
+        Verb::Lock(arguments) => block_on(lock::run(screen, arguments, ordered)),
+        Verb::ForceUnlock(arguments) => block_on(lock::force_unlock(screen, arguments, ordered)),
         Verb::Version(arguments) => version::run(arguments),
         Verb::Completions { shell } => {
             let mut command = Cli::command();

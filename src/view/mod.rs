@@ -7,6 +7,7 @@ pub mod explain;
 pub mod graph;
 pub mod history;
 pub mod json;
+pub mod lock;
 pub mod money;
 pub mod paint;
 pub mod plan;
