@@ -1,6 +1,6 @@
 //! `apply` and `destroy`: makes the world what a plan says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +8,6 @@ use std::time::Duration;
 use fleetform_contract::{Address, Record, Resource};
 use fleetform_state::OutputValue;
 
-use super::Ended;
 use super::arguments::{Apply, Destroy, RunArguments};
 use super::plan::{refuse_unbuilt, show, version_event, wish};
 use super::planning::{self, Planned};
@@ -16,6 +15,7 @@ use super::progress::Progress;
 use super::saved;
 use super::screen::Screen;
 use super::session::{Session, Setting};
+use super::{Ended, lock, locked};
 use crate::apply::{self, Backoff, Outcome, Settings};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Operation, Plan, order};
@@ -58,57 +58,67 @@ async fn fresh(
 ) -> Ended {
     let session = Session::open(screen, setting).await?;
     session.begin().await?;
-    let planned = planning::plan(&session, &wish(run, operation, true)).await?;
+    let wish = wish(run, operation, true);
+    let (planned, holding) = match lock::locking(&session, run, &lock::Waiting(screen)) {
+        Some(locking) => {
+            let (planned, holding) = locked::plan_locked(&session, &wish, &locking).await?;
+            (planned, Some(holding))
+        }
+        None => (planning::plan(&session, &wish).await?, None),
+    };
     show(screen, &planned, "plan");
     screen.diagnostics(&planned.warnings);
-    if planned.plan.has_changes() && !auto_approve {
-        approve(screen, run, operation)?;
-    }
-    carry_out(&session, planned, run).await
+    let approved = match planned.plan.has_changes() && !auto_approve {
+        true => approve(screen, run, operation),
+        false => Ok(()),
+    };
+    let ended = match approved {
+        Ok(()) => carry_out(&session, planned, run).await,
+        Err(diagnostics) => Err(diagnostics),
+    };
+    lock::release(screen, holding, &ended).await;
+    ended
 }
 
 async fn from_saved(screen: &Screen, arguments: &Apply) -> Ended {
-    let plan = saved::read(&arguments.plan_or_directory)?;
+    let (plan, run) = (saved::read(&arguments.plan_or_directory)?, &arguments.run);
     let setting = Setting::of_plan(&plan);
     let session = Session::open(screen, &setting).await?;
     same_sources(&session, &plan)?;
     session.begin().await?;
-    let records = not_stale(&session, &plan).await?;
-    let open = session.journal.read(|log| log.state().open.clone()).await;
-    let settled =
-        apply::settle(&open, &records, &session.clouds, &session.stack.vault, true).await?;
-    if !settled.is_empty() {
-        return Err(vec![stale("an interrupted run left operations open since then")]);
-    }
-    let planned = Planned { plan, records, settled, warnings: Vec::new() };
-    carry_out(&session, planned, &arguments.run).await
+    let holding = match lock::locking(&session, run, &lock::Waiting(screen)) {
+        Some(locking) => Some(locked::lock_saved(&session, &plan, &locking).await?),
+        None => None,
+    };
+    let ended = match revive(&session, plan).await {
+        Ok(planned) => carry_out(&session, planned, run).await,
+        Err(diagnostics) => Err(diagnostics),
+    };
+    lock::release(screen, holding, &ended).await;
+    ended
 }
 
-/// The records, where they still are what the plan was made from.
-async fn not_stale(
-    session: &Session<'_>,
-    plan: &Plan,
-) -> Result<BTreeMap<Address, Record>, Vec<Diagnostic>> {
+/// The plan with the records as they still are; refused where what it needs has changed since.
+async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Diagnostic>> {
     if plan.lineage != session.owner.lineage {
         return Err(vec![stale("it was made for another state (the lineages differ)")]);
     }
-    let records = session.journal.read(|log| log.state().records.clone()).await;
-    for change in &plan.changes {
-        let now = records.get(&change.address).map(|record| record.version);
-        let then = change.before.as_ref().map(|record| record.version);
-        let what = match (then, now) {
-            (None, Some(_)) => format!("{} was created", change.address),
-            (Some(_), None) => format!("{} was removed", change.address),
-            (Some(then), Some(now)) if then != now => {
-                format!("{} moved from version {then} to {now}", change.address)
-            }
-            _ => continue,
-        };
+    let state = session.journal.read(|log| log.state().clone()).await;
+    if let Some(what) = locked::moved(&plan, &BTreeSet::new(), &state) {
         return Err(vec![stale(&format!("since then, {what}"))]);
     }
     // The plan's own view: with what the refresh saw.
     let seen = plan.changes.iter().filter_map(|change| change.before.clone());
-    Ok(seen.map(|record| (record.address.clone(), record)).collect())
+    let records: BTreeMap<Address, Record> =
+        seen.map(|record| (record.address.clone(), record)).collect();
+    let open = planning::to_settle(&state, session.journal.run(), true);
+    let vault = &session.stack.vault;
+    let settled = apply::settle(&open, &records, &session.clouds, vault, true).await?;
+    let related = locked::related(&plan);
+    if settled.iter().any(|settled| related.contains(&settled.address)) {
+        return Err(vec![stale("an interrupted run left operations open since then")]);
+    }
+    Ok(Planned { plan, records, settled, warnings: Vec::new() })
 }
 
 /// The stack is what it was: outputs and late values are evaluated from it again.
@@ -164,10 +174,12 @@ fn approve(
     }
 }
 
-async fn carry_out(session: &Session<'_>, planned: Planned, run: &RunArguments) -> Ended {
+async fn carry_out(session: &Session<'_>, mut planned: Planned, run: &RunArguments) -> Ended {
     let screen = session.screen;
-    let findings = planning::findings(session, &planned).await;
-    session.write(findings).await?;
+    let state = session.journal.read(|log| log.state().clone()).await;
+    session.write(planning::findings(&state, session.journal.run(), &planned)).await?;
+    // The names of the operations: no other run has written the entry that this one has read last.
+    planned.plan.serial = session.journal.read(|log| log.state().serial).await;
     let plan = &planned.plan;
     let steps = order(&plan.changes).len();
     let progress = Progress::new(screen, steps);

@@ -2,13 +2,17 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use fleetform_state::{Claim, Entry, Error, Holder, Journal, Kept, Terms, hold, process};
+use fleetform_state::{
+    Claim, Entry, Error, Holder, Holding, Journal, Kept, SystemClock, Terms, hold, process,
+};
 
 use super::Ended;
 use super::arguments::{RunArguments, StackArguments};
+use super::locked::Locking;
 use super::screen::{Screen, now, write_out};
 use super::session::{Session, Setting};
 use crate::diagnostic::Diagnostic;
@@ -132,8 +136,37 @@ fn confirm(screen: &Screen, id: &str, claim: &Claim) -> Result<(), Vec<Diagnosti
     }
 }
 
+/// How this run claims what it writes; `None` where it is told not to.
+pub fn locking<'a>(
+    session: &Session<'_>,
+    run: &RunArguments,
+    listener: &'a Waiting<'a>,
+) -> Option<Locking<'a>> {
+    run.lock.then(|| Locking {
+        holder: holder(&session.journal),
+        terms: Terms { patience: run.lock_timeout, ..Terms::default() },
+        clock: Arc::new(SystemClock::default()),
+        listener,
+        told: &told,
+    })
+}
+
+/// Gives back what the run held. Where the run failed its own errors count.
+pub async fn release(screen: &Screen, holding: Option<Holding>, ended: &Ended) {
+    let Some(holding) = holding else { return };
+    if let Err(error) = holding.release().await
+        && ended.is_ok()
+    {
+        screen.diagnostics(&[Diagnostic::warning(
+            "Error releasing the state lock",
+            format!("{error}. The run itself is complete and recorded."),
+        )
+        .hint("the next run finds this one dead and takes its lock over")]);
+    }
+}
+
 /// What an apply tells others of itself.
-pub fn holder(journal: &Journal) -> Holder {
+fn holder(journal: &Journal) -> Holder {
     let first = journal.store().place(Kept::Batch(1));
     let path = first.rsplit_once("/log/").map_or(&first[..], |(path, _)| path).to_owned();
     Holder {
@@ -145,11 +178,6 @@ pub fn holder(journal: &Journal) -> Holder {
         path,
         process: process::identity(),
     }
-}
-
-/// How long to wait for others, by the flags.
-pub fn terms(run: &RunArguments) -> Terms {
-    Terms { patience: run.lock_timeout, ..Terms::default() }
 }
 
 /// A duration as Go writes it: `90s`, `1m30s`, `500ms`, `0`.
@@ -216,7 +244,7 @@ fn ci_run(environment: impl Fn(&str) -> Option<String>) -> String {
         let (server, repository) = (get("GITHUB_SERVER_URL")?, get("GITHUB_REPOSITORY")?);
         Some(format!("{server}/{repository}/actions/runs/{}", get("GITHUB_RUN_ID")?))
     };
-    let azure = || {
+    let devops = || {
         let (server, project) = (get("SYSTEM_COLLECTIONURI")?, get("SYSTEM_TEAMPROJECT")?);
         Some(format!("{server}{project}/_build/results?buildId={}", get("BUILD_BUILDID")?))
     };
@@ -226,7 +254,7 @@ fn ci_run(environment: impl Fn(&str) -> Option<String>) -> String {
     };
     // GitLab; CircleCI, Buildkite; Jenkins and those that copy it.
     let named = ["CI_JOB_URL", "CIRCLE_BUILD_URL", "BUILDKITE_BUILD_URL", "BUILD_URL"];
-    let found = github().or_else(azure).or_else(bitbucket);
+    let found = github().or_else(devops).or_else(bitbucket);
     found.or_else(|| named.iter().find_map(|name| get(name))).unwrap_or_default()
 }
 

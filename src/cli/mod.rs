@@ -9,6 +9,7 @@ mod fmt;
 mod graph;
 mod init;
 mod lock;
+mod locked;
 mod output;
 mod placement;
 mod plan;

@@ -101,10 +101,8 @@ fn without(problem: &Problem, patterns: &[String]) -> Result<Problem, Vec<Diagno
             let detail = format!("No offering that the stack could use matches `{pattern}`.");
             Diagnostic::error("Nothing to go without", detail).hint(match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => {
-                    "name a cloud, a region (aws/us-east-1) or an offering, with * for any text"
-                        .to_owned()
-                }
+                None => "name a cloud, a region (CLOUD/REGION) or an offering, with * for any text"
+                    .to_owned(),
             })
         })
         .collect();

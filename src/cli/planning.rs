@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Address, Record, Resource, Value};
-use fleetform_state::{Entry, Journal};
+use fleetform_state::{Entry, Journal, OpenOperation, State};
 
 use super::session::Session;
 use crate::apply::{Settled, settle};
@@ -38,8 +38,9 @@ pub struct Wish<'a> {
 /// Reads what exists, decides the placement, and compares.
 pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec<Diagnostic>> {
     let replace = addresses(wish.replace)?;
-    let recorded = session.journal.read(|log| log.state().records.clone()).await;
-    let open = session.journal.read(|log| log.state().open.clone()).await;
+    let state = session.journal.read(|log| log.state().clone()).await;
+    let open = to_settle(&state, session.journal.run(), wish.resume);
+    let (recorded, serial) = (state.records, state.serial);
     let vault = &session.stack.vault;
     let settled = settle(&open, &recorded, &session.clouds, vault, wish.resume).await?;
     let mut known = recorded;
@@ -73,7 +74,6 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         }
     }
     let changes = plan::diff(&desired, &observed.records, &replace, &session.clouds);
-    let serial = session.journal.read(|log| log.state().serial).await;
     let plan = Plan {
         format: 1,
         fleetform_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -253,12 +253,26 @@ fn checks(stack: &Stack) -> Vec<CheckResult> {
     results.collect()
 }
 
+/// The open operations to look at. What another run has claimed it may be in the middle of: who only
+/// looks may look, who resumes leaves it alone.
+pub fn to_settle(state: &State, run: &str, resume: bool) -> BTreeMap<String, OpenOperation> {
+    let is_ours = |address: &Address| state.claims.other(run, address).is_none();
+    let mut open = state.open.clone();
+    open.retain(|_, operation| !resume || is_ours(&operation.address));
+    open
+}
+
 /// What to write into the log before a run: what interrupted operations came to, what was found
-/// changed, and what was found gone.
-pub async fn findings(session: &Session<'_>, planned: &Planned) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = planned.settled.iter().map(Settled::entry).collect();
-    let recorded = session.journal.read(|log| log.state().records.clone()).await;
-    for (address, before) in &recorded {
+/// changed, and what was found gone. Nothing where another run is at work, or was since the plan was
+/// made. `state` is what the log says now.
+pub fn findings(state: &State, run: &str, planned: &Planned) -> Vec<Entry> {
+    let is_free = |address: &Address| state.claims.other(run, address).is_none();
+    let settled = planned.settled.iter().filter(|settled| is_free(&settled.address));
+    let mut entries: Vec<Entry> = settled.map(Settled::entry).collect();
+    for (address, before) in &state.records {
+        if before.version > planned.plan.serial || !is_free(address) {
+            continue;
+        }
         match planned.records.get(address) {
             None => entries.push(Entry::Vanished { address: address.clone() }),
             Some(now) if now.attributes != before.attributes || now.id != before.id => {
