@@ -7,6 +7,7 @@ use fleetform_contract::Address;
 
 use crate::Claim;
 use crate::state::Inconsistent;
+use crate::stores::Failure;
 
 /// One variant per thing the caller does differently. None of them has changed anything.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
+            Error::Store { source, .. } if Failure::hint_of(source).is_some() => {
+                Failure::hint_of(source).unwrap_or_default().to_owned()
+            }
             Error::Store { .. } => "Check that the state's store can be reached and written, \
                 that it is not full, and run the command again."
                 .into(),
