@@ -83,7 +83,7 @@ pub(super) fn cloud(reader: &Reader, name: &str, kinds: &[&str]) -> Cloud {
         capacity: reader.block("capacity", |r| capacity(&r)).unwrap_or_default(),
         rate_card: reader.block("rate_card", |r| rate_card(&r)),
         reservations: reader.blocks("reservation", |r, _| reservation(&r, &regions)),
-        location: location(reader),
+        location: location(reader, "location"),
         nodes: reader.blocks("node", |r, label| node(&r, label)),
         kind,
         regions,
@@ -216,11 +216,12 @@ fn node(reader: &Reader, name: &str) -> NodeGroup {
     }
 }
 
-fn location(reader: &Reader) -> Option<Location> {
-    let value = reader.value("location")?;
+/// A place on Earth.
+pub(super) fn location(reader: &Reader, attribute: &str) -> Option<Location> {
+    let value = reader.value(attribute)?;
     let fail = |detail: String| {
         let hint = "for example `{ latitude = 31.23, longitude = 121.47, country = \"CN\" }`";
-        reader.fail("location", "Invalid location", detail, hint);
+        reader.fail(attribute, "Invalid location", detail, hint);
     };
     let Value::Map(map) = value else {
         fail("A location is an object with `latitude` and `longitude`.".into());

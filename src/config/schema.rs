@@ -189,12 +189,13 @@ static AUTOSCALE: Schema = leaf(&["max", "min", "target_cpu"]);
 static HEALTH: Schema = leaf(&["initial_delay", "path", "port"]);
 
 static PLACEMENT: Schema = Schema {
-    attributes: &["clouds", "markets", "regions", "split"],
-    blocks: &[once("spot", &SPOT), many("spread", &SPREAD)],
-    later: &["apart_from", "latency", "residency", "together_with"],
+    attributes: &["clouds", "markets", "regions", "residency", "split"],
+    blocks: &[once("latency", &LATENCY), once("spot", &SPOT), many("spread", &SPREAD)],
+    later: &["apart_from", "together_with"],
     free: false,
 };
 
+static LATENCY: Schema = leaf(&["from", "max"]);
 static SPOT: Schema = leaf(&["base_on_demand", "max_share"]);
 static SPREAD: Schema = leaf(&["max_share", "min", "over"]);
 

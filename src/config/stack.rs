@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fleetform_contract::{
-    Autoscale, Cloud, Health, JobSettings, Market, Needs, SecretEnv, Value, Vault,
+    Autoscale, Cloud, Health, JobSettings, Location, Market, Needs, SecretEnv, Value, Vault,
 };
 
 use crate::diagnostic::{Diagnostic, Sources, Span};
@@ -110,6 +110,16 @@ pub struct PlacementRules {
     pub spread: Vec<Spread>,
     /// `false`: all replicas at one site.
     pub split: bool,
+    /// Countries (ISO 3166-1 alpha-2) or groups of them (`EU`, `EEA`); empty for any.
+    pub residency: Vec<String>,
+    pub latency: Option<LatencyRule>,
+}
+
+/// No further away than this, by [`Location::round_trip_ms`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatencyRule {
+    pub from: Location,
+    pub max_ms: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -192,6 +202,8 @@ impl Default for PlacementRules {
             spot: None,
             spread: Vec::new(),
             split: true,
+            residency: Vec::new(),
+            latency: None,
         }
     }
 }

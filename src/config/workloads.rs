@@ -7,7 +7,7 @@ use fleetform_contract::{Autoscale, Cloud, Health, JobSettings, Market, Needs, S
 use super::convert::{kind_name, to_text};
 use super::fields::Reader;
 use super::quantity::Measure;
-use super::{PlacementRules, SpotRules, Spread, SpreadOver, Workload, nearest};
+use super::{LatencyRule, PlacementRules, SpotRules, Spread, SpreadOver, Workload, nearest};
 use crate::diagnostic::Diagnostic;
 
 const MAX_REPLICAS: u32 = 100_000;
@@ -371,7 +371,35 @@ fn placement(
             "`split = false` keeps all replicas at one site, and a `spread` block wants several.";
         reader.fail("split", "Placement rules contradict", detail, "remove one of the two");
     }
-    PlacementRules { clouds: chosen, regions, markets, spot, spread, split }
+    let residency = residency(reader);
+    let latency = reader.block("latency", |reader| latency(&reader)).flatten();
+    PlacementRules { clouds: chosen, regions, markets, spot, spread, split, residency, latency }
+}
+
+/// Countries, and groups of them by name.
+fn residency(reader: &Reader) -> Vec<String> {
+    let places = reader.texts("residency").unwrap_or_default();
+    if reader.has("residency") && places.is_empty() {
+        let detail = "The list of countries is empty, so nothing could run.";
+        reader.fail("residency", "Value is empty", detail, "leave `residency` out for any country");
+    }
+    for place in &places {
+        let is_country = place.len() == 2 && place.bytes().all(|byte| byte.is_ascii_uppercase());
+        if !is_country && place != "EEA" {
+            let detail = format!("{place:?} is neither a country nor a group of countries.");
+            let hint =
+                "write codes of two capital letters as of ISO 3166-1 (\"DE\"), \"EU\" or \"EEA\"";
+            reader.fail("residency", "Unknown country", detail, hint);
+        }
+    }
+    places
+}
+
+fn latency(reader: &Reader) -> Option<LatencyRule> {
+    reader.require("from", "{ latitude = 50.1, longitude = 8.7 }");
+    reader.require("max", "\"60ms\"");
+    let from = super::clouds::location(reader, "from")?;
+    Some(LatencyRule { from, max_ms: reader.quantity("max", Measure::Latency)? })
 }
 
 fn regions(reader: &Reader, clouds: &BTreeMap<String, Cloud>, chosen: &[String]) -> Vec<String> {

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::Market;
+use fleetform_contract::{Location, Market};
 
 use super::{Placement, Rental, Seats};
 use crate::config::SpreadOver;
-use crate::problem::{Candidate, Demand, HOURS_MONTH, Limit, Problem, Rule};
+use crate::problem::{Candidate, Demand, EEA_BESIDE_EU, EU, HOURS_MONTH, Limit, Problem, Rule};
 
 /// Verifies that a placement answers a problem: every replica has a seat that it may have, every node
 /// holds what is on it, every limit is kept, and the costs are what they are said to be.
@@ -99,6 +99,26 @@ fn unfit(demand: &Demand, candidate: &Candidate) -> Option<&'static str> {
         return Some("not its region");
     }
     let on_demand = rules.markets.contains(&Market::OnDemand);
+    if !rules.residency.is_empty() {
+        let country = offering.location.as_ref().and_then(|place| place.country.as_deref());
+        let is_allowed = |allowed: &String| match (allowed.as_str(), country) {
+            (_, None) => false,
+            ("EU", Some(country)) => EU.binary_search(&country).is_ok(),
+            ("EEA", Some(country)) => {
+                EU.binary_search(&country).is_ok() || EEA_BESIDE_EU.contains(&country)
+            }
+            (allowed, Some(country)) => allowed == country,
+        };
+        if !rules.residency.iter().any(is_allowed) {
+            return Some("not its country");
+        }
+    }
+    if let Some(rule) = &rules.latency {
+        let Some(place) = &offering.location else { return Some("nobody knows how far it is") };
+        if round_trip_ms(place, &rule.from) > rule.max_ms + 1e-6 {
+            return Some("too far away");
+        }
+    }
     let prepaid = candidate.reserved && on_demand;
     if !(prepaid || rules.markets.contains(&offering.market)) {
         return Some("not its market");
@@ -114,6 +134,14 @@ fn unfit(demand: &Demand, candidate: &Candidate) -> Option<&'static str> {
         return Some("not its GPU type");
     }
     (offering.gpu_memory_gib < needs.gpu_memory_gib - 1e-6).then_some("too little GPU memory")
+}
+
+/// By the spherical law of cosines, where the problem's own estimate uses the haversine formula.
+fn round_trip_ms(a: &Location, b: &Location) -> f64 {
+    let (from, to) = (a.latitude.to_radians(), b.latitude.to_radians());
+    let apart = (a.longitude - b.longitude).to_radians();
+    let cosine = from.sin() * to.sin() + from.cos() * to.cos() * apart.cos();
+    5.0 + 1.5 * 6371.0 * cosine.clamp(-1.0, 1.0).acos() / 100.0
 }
 
 fn glob(pattern: &[u8], name: &[u8]) -> bool {

@@ -5,16 +5,18 @@
 
 use std::collections::BTreeSet;
 
-use fleetform_contract::{Cloud, Market, Offering, Reservation};
+use fleetform_contract::{Cloud, Location, Market, Offering, Reservation};
 
 use super::{Candidate, Size};
 use crate::config::{Stack, Workload, matches_pattern};
 use crate::diagnostic::Diagnostic;
 
 /// The rules, in the order in which they narrow.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     Step::Cloud,
     Step::Region,
+    Step::Residency,
+    Step::Latency,
     Step::Market,
     Step::Kind,
     Step::GpuType,
@@ -29,6 +31,10 @@ const STEPS: [Step; 10] = [
 enum Step {
     Cloud,
     Region,
+    /// In a country that is allowed.
+    Residency,
+    /// Near enough.
+    Latency,
     Market,
     /// With GPUs, or without for replicas that need none.
     Kind,
@@ -72,6 +78,17 @@ fn passes(step: Step, workload: &Workload, candidate: &Candidate) -> bool {
             rules.regions.is_empty()
                 || rules.regions.iter().any(|p| matches_pattern(p, &offering.region))
         }
+        // A place that nobody told cannot be said to be inside a country, or near.
+        Step::Residency => {
+            rules.residency.is_empty()
+                || offering.location.as_ref().is_some_and(|place| {
+                    rules.residency.iter().any(|allowed| is_inside(place, allowed))
+                })
+        }
+        Step::Latency => rules.latency.as_ref().is_none_or(|rule| {
+            let place = offering.location.as_ref();
+            place.is_some_and(|place| place.round_trip_ms(&rule.from) <= rule.max_ms)
+        }),
         // What is reserved is paid for: whoever may run on demand may run there.
         Step::Market => {
             rules.markets.contains(&offering.market)
@@ -95,6 +112,25 @@ fn passes(step: Step, workload: &Workload, candidate: &Candidate) -> bool {
         }
         Step::Cpus => size.cpu_millis <= candidate.usable.cpu_millis,
         Step::Memory => size.memory_mib <= candidate.usable.memory_mib,
+    }
+}
+
+/// Members of the European Union, in order
+/// (<https://european-union.europa.eu/principles-countries-history/eu-countries_en>).
+pub(crate) const EU: [&str; 27] = [
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT",
+    "LT", "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+];
+/// With those, the European Economic Area (<https://www.efta.int/about-efta/european-economic-area>).
+pub(crate) const EEA_BESIDE_EU: [&str; 3] = ["IS", "LI", "NO"];
+
+/// Whether a place is inside a country or a group of countries.
+fn is_inside(place: &Location, allowed: &str) -> bool {
+    let Some(country) = place.country.as_deref() else { return false };
+    match allowed {
+        "EU" => EU.contains(&country),
+        "EEA" => EU.contains(&country) || EEA_BESIDE_EU.contains(&country),
+        code => country == code,
     }
 }
 
@@ -130,6 +166,45 @@ fn no_offering(
                 "`{reference}` is limited to {regions}, and nothing is offered there by {clouds}."
             );
             ("placement.regions", detail, None)
+        }
+        Step::Residency => {
+            let countries = list(workload.placement.residency.iter().cloned());
+            let there = distinct(before, |c| {
+                let country = c.offering.location.as_ref().and_then(|place| place.country.clone());
+                country.unwrap_or_else(|| format!("{} (nobody told where)", c.site))
+            });
+            let detail = format!(
+                "`{reference}` must stay in {countries}, and what it may use is in {}.",
+                list(there)
+            );
+            ("placement.residency", detail, None)
+        }
+        Step::Latency => {
+            let rule = workload.placement.latency.as_ref().expect("the rule removed something");
+            let trips = before.iter().filter_map(|candidate| {
+                let place = candidate.offering.location.as_ref()?;
+                Some((place.round_trip_ms(&rule.from), candidate.site.as_str()))
+            });
+            let nearest = trips.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
+            let most = number(rule.max_ms);
+            let (detail, hint) = match nearest {
+                Some((trip, site)) => (
+                    format!(
+                        "`{reference}` must be within {most} ms, and the nearest region that it may \
+                         use, {site}, is about {} ms away.",
+                        number(trip.ceil())
+                    ),
+                    format!("allow \"{}ms\", or another region", number(trip.ceil())),
+                ),
+                None => (
+                    format!(
+                        "`{reference}` must be within {most} ms, and nobody told where the clusters \
+                         are that it may use."
+                    ),
+                    "say where: `location = { latitude = …, longitude = … }`".to_owned(),
+                ),
+            };
+            ("placement.latency.max", detail, Some(hint))
         }
         Step::Market => {
             let markets = list(workload.placement.markets.iter().map(|m| format!("`{m}`")));
@@ -251,6 +326,10 @@ fn nearest(workload: &Workload, failed: Step, all: &[Candidate]) -> Option<Strin
             price.then_with(|| a.id.cmp(&b.id))
         })
     };
+    // What keeps a place out by where it is has its own words.
+    if matches!(failed, Step::Residency | Step::Latency) {
+        return None;
+    }
     let rules = &workload.placement;
     if !rules.regions.is_empty()
         && let Some(found) = without(&[Step::Region])

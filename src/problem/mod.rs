@@ -18,6 +18,7 @@ mod limits;
 mod size;
 mod what_if;
 
+pub(crate) use fit::{EEA_BESIDE_EU, EU};
 pub use limits::{Limit, Origin, Rule, SpotSaid};
 pub use size::Size;
 pub use what_if::Conditions;

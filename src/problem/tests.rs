@@ -1,10 +1,10 @@
 //! Problems that cannot be posed, and what is said about them.
 
-use fleetform_contract::{Offering, Quota, Reservation};
+use fleetform_contract::{Location, Offering, Quota, Reservation};
 use insta::assert_snapshot;
 
 use super::Rule;
-use crate::config::{Spread, SpreadOver, Workload};
+use crate::config::{LatencyRule, Spread, SpreadOver, Workload};
 use crate::placement::tests::support::*;
 
 fn offerings() -> Vec<Offering> {
@@ -32,6 +32,55 @@ fn refusal(change: impl FnOnce(&mut Workload)) -> String {
     said.extend(["service.chat", "service.chat.placement.regions"]);
     said.extend(["service.chat.placement.clouds", "service.chat.placement.markets"]);
     world(vec![cloud("aws"), cloud("gcp")], vec![chat], offerings()).say(&said).refusal()
+}
+
+/// The offerings with their places: AWS in Dublin and Ashburn, Google Cloud nobody knows where.
+fn placed_refusal(change: impl FnOnce(&mut Workload)) -> String {
+    let mut chat = service("chat", 2, 1);
+    change(&mut chat);
+    let place = |latitude, longitude, country: &str| {
+        Some(Location { latitude, longitude, country: Some(country.to_owned()) })
+    };
+    let mut offerings = offerings();
+    for offering in &mut offerings {
+        offering.location = match offering.region.as_str() {
+            "eu-west-1" => place(53.35, -6.26, "IE"),
+            "us-east-1" => place(39.04, -77.49, "US"),
+            _ => None,
+        };
+    }
+    let said = ["service.chat.placement.residency", "service.chat.placement.latency.max"];
+    world(vec![cloud("aws"), cloud("gcp")], vec![chat], offerings).say(&said).refusal()
+}
+
+#[test]
+fn no_region_in_the_country() {
+    let text = placed_refusal(|chat| chat.placement.residency = vec!["DE".into(), "FR".into()]);
+    assert_snapshot!(text, @r"
+    No offering fits (at service.chat.placement.residency)
+    `service.chat` must stay in DE and FR, and what it may use is in IE, US and gcp/us-east1 (nobody told where).
+    ");
+}
+
+#[test]
+fn no_region_near_enough() {
+    let berlin = Location { latitude: 52.52, longitude: 13.40, country: None };
+    let rule = |max_ms| Some(LatencyRule { from: berlin.clone(), max_ms });
+    let text = placed_refusal(|chat| chat.placement.latency = rule(20.0));
+    assert_snapshot!(text, @r#"
+    No offering fits (at service.chat.placement.latency.max)
+    `service.chat` must be within 20 ms, and the nearest region that it may use, aws/eu-west-1, is about 25 ms away.
+    hint: allow "25ms", or another region
+    "#);
+    let text = placed_refusal(|chat| {
+        chat.placement.clouds = vec!["gcp".to_owned()];
+        chat.placement.latency = rule(500.0);
+    });
+    assert_snapshot!(text, @r"
+    No offering fits (at service.chat.placement.latency.max)
+    `service.chat` must be within 500 ms, and nobody told where the clusters are that it may use.
+    hint: say where: `location = { latitude = …, longitude = … }`
+    ");
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn offering(region: &str, instance_type: &str) -> Offering {
         architecture: "x86_64".into(),
         price_hour: 1.0,
         max_nodes: None,
+        location: None,
         as_of: "2026-01-01".into(),
     }
 }

@@ -31,6 +31,7 @@ fn pool(instance_type: &str, market: Market, gpus: u32) -> Pool {
         architecture: "x86_64".into(),
         price_hour: 3.67,
         max_nodes: None,
+        location: None,
         as_of: "2026-06-18".into(),
     };
     Pool { offering, nodes: 3, min_nodes: 1, max_nodes: 5, workloads: vec!["chat".into()] }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Location;
+
 /// A `cloud` block: where things may run, under which account and at which prices.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cloud {
@@ -80,15 +82,6 @@ pub struct Reservation {
     pub instance_type: String,
     pub nodes: u32,
     pub id: Option<String>,
-}
-
-/// A place on Earth, in degrees.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Location {
-    pub latitude: f64,
-    pub longitude: f64,
-    /// ISO 3166-1 alpha-2.
-    pub country: Option<String>,
 }
 
 /// Equal nodes of an existing cluster.

@@ -7,6 +7,7 @@ mod address;
 mod cloud;
 pub mod conformance;
 mod error;
+mod location;
 mod offering;
 mod owner;
 mod provider;
@@ -17,10 +18,9 @@ mod site;
 mod value;
 
 pub use address::{Address, ParseAddressError};
-pub use cloud::{
-    Capacity, Cloud, ClusterSettings, Location, NodeGroup, Pace, Quota, RateCard, Reservation,
-};
+pub use cloud::{Capacity, Cloud, ClusterSettings, NodeGroup, Pace, Quota, RateCard, Reservation};
 pub use error::{Error, Result};
+pub use location::Location;
 pub use offering::{Market, Offering};
 pub use owner::Owner;
 pub use provider::{KubeAccess, Objects, Progress, Provider, Silent, Token};

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Location;
+
 /// An instance type in a region on a market: what one node gives and costs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offering {
@@ -28,6 +30,9 @@ pub struct Offering {
     pub price_hour: f64,
     /// Nodes that exist at most; `None` where only quotas limit.
     pub max_nodes: Option<u32>,
+    /// Where the region is; `None` where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
     /// Date of the price, from the catalog.
     pub as_of: String,
 }

@@ -72,6 +72,7 @@ impl Existing {
             architecture: if arm { "arm64" } else { "x86_64" }.to_owned(),
             price_hour: nodes.price_hour,
             max_nodes: Some(nodes.count),
+            location: self.cloud.location.clone(),
             as_of: String::new(),
         }
     }

@@ -52,7 +52,7 @@ const MISTAKES: &[(&str, &str)] = &[
     ("unknown nested block", "SERVICE  resurces { gpus = 1 }\n}"),
     ("a nested block for later", "SERVICE  load { requests_per_second = 5 }\n}"),
     ("an argument for later", "SERVICE  protect = true\n}"),
-    ("latency", "SERVICE  placement {\n    latency { max = \"60ms\" }\n  }\n}"),
+    ("together", "SERVICE  placement {\n    together_with = [service.b]\n  }\n}"),
     ("build", "image \"y\" {\n  build { context = \".\" }\n}"),
     ("evaluation", "model \"m\" {\n  evaluation { report = \"x\" }\n}"),
     ("encryption", "fleetform {\n  encryption { passphrase_env = \"X\" }\n}"),
@@ -239,6 +239,12 @@ const MISTAKES: &[(&str, &str)] = &[
     (
         "split and spread",
         "SERVICE  replicas = 2\n  placement {\n    split = false\n    spread {\n      over = \"cloud\"\n      min = 2\n    }\n  }\n}",
+    ),
+    ("residency", "SERVICE  placement { residency = [\"Germany\"] }\n}"),
+    ("residency nowhere", "SERVICE  placement { residency = [] }\n}"),
+    (
+        "latency of nothing",
+        "SERVICE  placement {\n    latency { from = { latitude = 91, longitude = 0 } }\n  }\n}",
     ),
     ("bool", "SERVICE  placement { split = \"no\" }\n}"),
     (

@@ -30,6 +30,7 @@ pub fn offering(id: &str) -> Offering {
         architecture: "x86_64".to_owned(),
         price_hour: 1.0,
         max_nodes: None,
+        location: None,
         as_of: "2026-01-01".to_owned(),
     }
 }

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use fleetform_contract::{Cloud, Market, Offering};
+use fleetform_contract::{Cloud, Location, Market, Offering};
 
 static SHEET: &str = include_str!("aws.csv");
+static LOCATIONS: &str = include_str!("locations.csv");
 
 /// One line of the sheet: a type in a region and, where its spot price depends on it, a zone.
 #[derive(Clone, Debug)]
@@ -57,6 +58,12 @@ pub fn rows() -> &'static [Row] {
     ROWS.get_or_init(|| SHEET.lines().skip(1).map(parse).collect())
 }
 
+/// Where a region is.
+pub fn location(region: &str) -> Option<&'static Location> {
+    static BY_REGION: OnceLock<BTreeMap<&str, Location>> = OnceLock::new();
+    BY_REGION.get_or_init(|| Location::table(LOCATIONS)).get(region)
+}
+
 /// Every region of the sheet.
 pub fn regions() -> &'static BTreeSet<&'static str> {
     static REGIONS: OnceLock<BTreeSet<&'static str>> = OnceLock::new();
@@ -101,6 +108,7 @@ fn offer(cloud: &str, rows: &[&Row]) -> impl Iterator<Item = Offering> {
         architecture: row.architecture.to_owned(),
         price_hour,
         max_nodes: None,
+        location: location(row.region).cloned(),
         as_of: row.as_of.to_owned(),
     };
     let zones = |rows: &mut dyn Iterator<Item = &&Row>| {

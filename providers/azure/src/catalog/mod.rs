@@ -3,11 +3,13 @@
 //!
 //! Invariant: rows are in the order of their offerings' ids and name a size once per region.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use fleetform_contract::{Cloud, Market, Offering};
+use fleetform_contract::{Cloud, Location, Market, Offering};
 
 const TABLE: &str = include_str!("azure.csv");
+const LOCATIONS: &str = include_str!("locations.csv");
 
 /// The VM size of the nodes that run a cluster's own services (DNS, metrics): the smallest size of
 /// the catalog that AKS takes for a system pool (at least 2 vCPUs and 4 GiB), sold in every region.
@@ -59,6 +61,12 @@ fn in_region(region: &str) -> &'static [Row] {
     &rows[start..start + length]
 }
 
+/// Where a region is.
+pub fn location(region: &str) -> Option<&'static Location> {
+    static BY_REGION: OnceLock<BTreeMap<&str, Location>> = OnceLock::new();
+    BY_REGION.get_or_init(|| Location::table(LOCATIONS)).get(region)
+}
+
 /// What can be rented in the cloud's regions (in all of them where it names none), ordered by id.
 pub fn offerings(cloud: &Cloud) -> Vec<Offering> {
     let wanted =
@@ -94,6 +102,7 @@ fn offering(cloud: &Cloud, row: &Row, market: Market, price_hour: f64) -> Offeri
         architecture: row.architecture.to_owned(),
         price_hour,
         max_nodes: None,
+        location: location(row.region).cloned(),
         as_of: row.as_of.to_owned(),
     }
 }

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use fleetform_contract::{Market, Offering};
+use fleetform_contract::{Location, Market, Offering};
 
 const TABLE: &str = include_str!("gcp.csv");
+const LOCATIONS: &str = include_str!("locations.csv");
 
 /// A machine type (with its GPUs) in a region: every zone that sells it.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ pub fn offerings(cloud: &str, regions: &[String]) -> Vec<Offering> {
                     architecture: entry.architecture.to_owned(),
                     price_hour,
                     max_nodes: None,
+                    location: location(region).cloned(),
                     as_of: entry.as_of.to_owned(),
                 });
             }
@@ -85,6 +87,13 @@ pub fn offerings(cloud: &str, regions: &[String]) -> Vec<Offering> {
     }
     offerings.sort_by_cached_key(Offering::id);
     offerings
+}
+
+/// Where a region is.
+pub fn location(region: &str) -> Option<&'static Location> {
+    static BY_REGION: LazyLock<BTreeMap<&str, Location>> =
+        LazyLock::new(|| Location::table(LOCATIONS));
+    BY_REGION.get(region)
 }
 
 /// Takes an instance type of the table apart.

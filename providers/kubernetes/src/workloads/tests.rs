@@ -22,6 +22,7 @@ fn pool(instance_type: &str, market: Market, gpus: u32) -> Pool {
             architecture: "x86_64".into(),
             price_hour: 1.0,
             max_nodes: None,
+            location: None,
             as_of: "2026-01-01".into(),
         },
         nodes: 3,

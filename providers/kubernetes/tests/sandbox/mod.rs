@@ -62,6 +62,7 @@ pub fn pool() -> Pool {
             architecture: "x86_64".into(),
             price_hour: 4.6,
             max_nodes: None,
+            location: None,
             as_of: "2026-01-01".into(),
         },
         nodes: 2,
