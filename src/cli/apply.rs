@@ -18,7 +18,7 @@ use super::session::{Session, Setting};
 use super::{Ended, lock, locked};
 use crate::apply::{self, Backoff, Outcome, Settings};
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Operation, Plan, order};
+use crate::plan::{Operation, Plan, Scope, order};
 use crate::resources;
 use crate::view;
 
@@ -30,11 +30,12 @@ pub async fn run(screen: &Screen, arguments: &Apply, ordered: &[(bool, String)])
         let operation = if arguments.destroy { Operation::Destroy } else { Operation::Apply };
         return fresh(screen, &setting, &arguments.run, operation, arguments.auto_approve).await;
     }
-    if !ordered.is_empty() || !arguments.run.replace.is_empty() || arguments.destroy {
+    let chosen = [&arguments.run.replace, &arguments.run.target, &arguments.run.exclude];
+    if !ordered.is_empty() || chosen.iter().any(|texts| !texts.is_empty()) || arguments.destroy {
         return Err(vec![
             Diagnostic::error(
                 "A saved plan takes no planning flags",
-                "Variables, -replace and -destroy were decided when the plan was made.",
+                "Variables, -replace, -target, -exclude and -destroy were decided when the plan was made.",
             )
             .hint("plan again with them, or apply the directory"),
         ]);
@@ -221,7 +222,9 @@ async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended 
     let screen = session.screen;
     let verb = view::events::operation(plan);
     let mut shown = BTreeMap::new();
-    if outcome.is_complete() {
+    if outcome.is_complete() && plan.scope == Scope::Part {
+        screen.diagnostics(&[crate::plan::incomplete()]);
+    } else if outcome.is_complete() {
         let outputs = outputs_after(session, plan, &outcome.records)?;
         shown = outputs.clone();
         let placement = match (&plan.placement, plan.operation) {

@@ -127,11 +127,13 @@ pub struct RunArguments {
     /// Show warnings as one line each
     #[arg(long)]
     pub compact_warnings: bool,
-    // Terraform's flags that are not built yet: known, so that they can be refused in words.
-    #[arg(long, hide = true, value_name = "ADDRESS")]
+    /// Plan only this address or block, and what it needs; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
     pub target: Vec<String>,
-    #[arg(long, hide = true, value_name = "ADDRESS")]
+    /// Leave out this address or block, and what needs it; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
     pub exclude: Vec<String>,
+    // Terraform's flags that are not built yet: known, so that they can be refused in words.
     #[arg(long, hide = true)]
     pub refresh_only: bool,
     #[arg(long, hide = true)]

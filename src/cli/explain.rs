@@ -42,6 +42,8 @@ fn demand(problem: &Problem, what: &str) -> Option<usize> {
 /// The chain from the stack to one change of the plan.
 async fn resource(session: &Session<'_>, problem: &Problem, arguments: &Explain) -> Ended {
     let wish = Wish {
+        targets: &[],
+        excluded: &[],
         operation: Operation::Apply,
         refresh: true,
         parallelism: 10,

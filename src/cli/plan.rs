@@ -97,6 +97,8 @@ pub fn wish(run: &RunArguments, operation: Operation, resume: bool) -> Wish<'_> 
         refresh: run.refresh,
         parallelism: run.parallelism.into(),
         replace: &run.replace,
+        targets: &run.target,
+        excluded: &run.exclude,
         resume,
     }
 }
@@ -110,8 +112,6 @@ pub fn version_event(screen: &Screen) {
 /// Flags of Terraform's that mean something and are not built: refused, never ignored.
 pub fn refuse_unbuilt(run: &RunArguments) -> Result<(), Vec<Diagnostic>> {
     let given = [
-        ("-target", !run.target.is_empty()),
-        ("-exclude", !run.exclude.is_empty()),
         ("-refresh-only", run.refresh_only),
         ("-generate-config-out", run.generate_config_out.is_some()),
         ("-json-into", run.json_into.is_some()),

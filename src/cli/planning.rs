@@ -10,7 +10,7 @@ use crate::apply::{Settled, settle};
 use crate::config::Stack;
 use crate::diagnostic::Diagnostic;
 use crate::placement::Placement;
-use crate::plan::{CheckResult, CheckStatus, Operation, OutputChange, Plan};
+use crate::plan::{CheckResult, CheckStatus, Operation, OutputChange, Plan, Scope};
 use crate::problem::{Conditions, Problem};
 use crate::refresh::{self, Observed};
 use crate::{placement, plan, problem, resources};
@@ -31,6 +31,10 @@ pub struct Wish<'a> {
     pub refresh: bool,
     pub parallelism: usize,
     pub replace: &'a [String],
+    /// Only these, and what they need; all, where there are none.
+    pub targets: &'a [String],
+    /// Not these, nor what needs them.
+    pub excluded: &'a [String],
     /// Wait for half-done creations instead of only looking at them: for runs that write.
     pub resume: bool,
 }
@@ -74,6 +78,12 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         }
     }
     let changes = plan::diff(&desired, &observed.records, &replace, &session.clouds);
+    let (changes, scope) = plan::part(changes, &session.stack, wish.targets, wish.excluded)?;
+    let mut outputs = outputs(session, stack.as_ref()).await;
+    if scope == Scope::Part {
+        outputs.values_mut().for_each(|output| output.after.clone_from(&output.before));
+        outputs.retain(|_, output| output.before.is_some());
+    }
     let plan = Plan {
         format: 1,
         fleetform_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,14 +93,16 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         operation: wish.operation,
         changes,
         drift: observed.drift,
-        outputs: outputs(session, stack.as_ref()).await,
+        outputs,
+        scope,
         checks: stack.as_ref().map(checks).unwrap_or_default(),
         placement,
         cost_before_month: last.map(|placement| placement.cost.total_month),
         inputs: session.inputs.clone(),
         created: super::screen::now(),
     };
-    let warnings = session.stack.warnings.clone();
+    let mut warnings = session.stack.warnings.clone();
+    warnings.extend((scope == Scope::Part).then(plan::targeting));
     Ok(Planned { plan, records: observed.records, settled, warnings })
 }
 

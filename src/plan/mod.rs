@@ -6,6 +6,7 @@
 mod diff;
 mod order;
 pub mod pattern;
+mod select;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub use diff::{Schemas, diff, same};
 pub(crate) use diff::{at, differences, lookup};
 pub use order::{Phase, Step, order};
 pub use pattern::{Pattern, Placed};
+pub use select::{incomplete, part, targeting};
 
 /// The difference between what should exist and what does, ready to be reviewed and applied.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +40,8 @@ pub struct Plan {
     pub outputs: BTreeMap<String, OutputChange>,
     pub checks: Vec<CheckResult>,
     pub placement: Option<Placement>,
+    #[serde(default, skip_serializing_if = "Scope::is_whole")]
+    pub scope: Scope,
     /// Dollars a month of the placement that runs now; `None` before the first apply.
     pub cost_before_month: Option<f64>,
     /// What a saved plan needs to evaluate its stack again once more is known.
@@ -51,6 +55,17 @@ pub struct Plan {
 pub enum Operation {
     Apply,
     Destroy,
+}
+
+/// How much of the stack a plan is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Whole,
+    /// What `-target` and `-exclude` leave: placement and outputs stay as they are recorded.
+    Part,
 }
 
 /// The sources and settings that the plan was made from.
@@ -165,6 +180,12 @@ impl Change {
             after: None,
             replace_paths: Vec::new(),
         }
+    }
+}
+
+impl Scope {
+    pub fn is_whole(&self) -> bool {
+        *self == Scope::Whole
     }
 }
 

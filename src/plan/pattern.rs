@@ -93,7 +93,13 @@ fn workloads(reference: &Address, stack: &Stack) -> BTreeSet<String> {
     named
 }
 
-pub fn not_an_address(text: &str) -> Diagnostic {
+/// A pattern that names a resource.
+#[cfg(test)]
+pub fn resource(text: &str) -> Pattern {
+    Pattern { text: text.to_owned(), names: Names::Resource(text.parse().expect("an address")) }
+}
+
+fn not_an_address(text: &str) -> Diagnostic {
     Diagnostic::error(
         "Not an address",
         format!(
@@ -202,7 +208,7 @@ mod tests {
 
     fn pattern(text: &str, workloads: &[&str]) -> Pattern {
         let names = match workloads {
-            [] => Names::Resource(text.parse().expect("an address")),
+            [] => return resource(text),
             names => Names::Workloads(names.iter().map(|name| (*name).to_owned()).collect()),
         };
         Pattern { text: text.to_owned(), names }

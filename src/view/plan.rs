@@ -261,6 +261,10 @@ pub fn outputs(plan: &Plan, paint: Paint) -> String {
 
 /// What it costs before and after, with an empty line before it.
 pub fn cost(plan: &Plan) -> String {
+    // What a part of the placement costs is not what the whole of it costs.
+    if !plan.scope.is_whole() {
+        return String::new();
+    }
     let after = match plan.operation {
         Operation::Destroy => 0.0,
         Operation::Apply => match &plan.placement {

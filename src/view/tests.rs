@@ -79,6 +79,7 @@ fn plan(changes: Vec<Change>) -> Plan {
         outputs: BTreeMap::new(),
         checks: Vec::new(),
         placement: None,
+        scope: crate::plan::Scope::Whole,
         cost_before_month: None,
         inputs: Inputs::default(),
         created: "2026-01-01T00:00:00Z".into(),
