@@ -111,6 +111,18 @@ impl Running {
         &self.urls
     }
 
+    /// The APIs that could not have the ports they were to have from `first_port` on: each port that was
+    /// taken, with the URL that stands in for it.
+    pub fn moved(&self, first_port: u16) -> Vec<(u16, &str)> {
+        if first_port == 0 {
+            return Vec::new();
+        }
+        let wanted = CLOUDS.iter().zip(0..).filter_map(|(kind, offset)| {
+            Some((first_port.saturating_add(offset), self.urls.get(kind.name)?.as_str()))
+        });
+        wanted.filter(|(port, url)| !url.ends_with(&format!(":{port}"))).collect()
+    }
+
     /// Every collection that has objects, with their number.
     pub async fn census(&self) -> io::Result<BTreeMap<String, usize>> {
         if let Some((world, _)) = &self.own {
@@ -222,6 +234,17 @@ mod tests {
         let own = join_or_start(path, 1, &[]).await.expect("it is opened");
         assert!(own.world().is_some() && !is_served(path));
         assert_eq!(own.census().await.expect("it is here").get("kubernetes/clusters"), Some(&2));
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_told() {
+        let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let port = taken.local_addr().expect("it is bound").port();
+        let running = start(None, 1, &[], port, FaultPlan::default()).await.expect("it starts");
+        let moved = running.moved(port);
+        assert_eq!(moved.first(), Some(&(port, running.urls()[CLOUDS[0].name].as_str())));
+        let anywhere = start(None, 1, &[], 0, FaultPlan::default()).await.expect("it starts");
+        assert_eq!(anywhere.moved(0), Vec::new(), "any port was asked for");
     }
 
     #[tokio::test]

@@ -233,6 +233,14 @@ fn bad_input_gets_a_diagnostic() {
 }
 
 #[test]
+fn doubts_about_a_placement_are_told() {
+    let place = Place::with(&SMALL.replace("[\"L4\"]", "[\"L4\", \"H1000\"]"));
+    for line in ["plan -sandbox stack", "placement -sandbox stack", "explain chat -sandbox stack"] {
+        place.run(line).ends(0).says("Warning: GPU type is not offered");
+    }
+}
+
+#[test]
 fn a_first_stack_works_at_once() {
     let place = Place::with("");
     place.run("init new").ends(0).says("main.hcl");

@@ -21,6 +21,7 @@ pub async fn run(screen: &Screen, arguments: &Explain, ordered: &[(bool, String)
     let Some(demand) = demand(&problem, &arguments.what) else {
         return resource(&session, &problem, arguments).await;
     };
+    screen.diagnostics(&problem.warnings);
     let told = planning::solving(move || {
         placement::solve(&problem).map(|placed| placement::explain(&problem, &placed, demand))
     });

@@ -11,7 +11,8 @@ pub async fn run(screen: &Screen, arguments: &Graph, ordered: &[(bool, String)])
     let setting = Setting::new(&arguments.directory, &arguments.stack, ordered);
     let session = Session::open(screen, &setting).await?;
     let last = planning::last_placement(&session.journal).await;
-    let placement = planning::place(&session, last.as_ref()).await?;
+    let (placement, doubts) = planning::place(&session, last.as_ref()).await?;
+    screen.diagnostics(&doubts);
     let resources = planning::expand(&session, &session.stack, &placement);
     write_out(&match arguments.format {
         GraphFormat::Dot => view::graph::dot(&resources),

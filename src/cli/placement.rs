@@ -27,6 +27,7 @@ pub async fn run(
     let conditions = conditions(arguments, &session.stack)?;
     let last = planning::last_placement(&session.journal).await;
     let plain = planning::pose(&session, &Conditions::default(), last.as_ref()).await?;
+    screen.diagnostics(&plain.warnings);
     let is_asked = conditions != Conditions::default() || !arguments.without.is_empty();
     let usual = planning::solving(move || placement::solve(&plain)).await;
     if !is_asked {

@@ -58,10 +58,12 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         Observed { records: known, drift: Vec::new() }
     };
     let last = last_placement(&session.journal).await;
+    let mut warnings = session.stack.warnings.clone();
     let (placement, stack, desired) = match wish.operation {
         Operation::Destroy => (None, None, BTreeMap::new()),
         Operation::Apply => {
-            let placement = place(session, last.as_ref()).await?;
+            let (placement, doubts) = place(session, last.as_ref()).await?;
+            warnings.extend(doubts);
             let (stack, desired) = settle_blocks(session, &placement, &observed.records)?;
             (Some(placement), Some(stack), desired)
         }
@@ -101,7 +103,6 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         inputs: session.inputs.clone(),
         created: super::screen::now(),
     };
-    let mut warnings = session.stack.warnings.clone();
     warnings.extend((scope == Scope::Part).then(plan::targeting));
     Ok(Planned { plan, records: observed.records, settled, warnings })
 }
@@ -154,13 +155,15 @@ pub async fn last_placement(journal: &Journal) -> Option<Placement> {
     serde_json::from_value(kept).ok()
 }
 
-/// Decides the placement of the session's stack.
+/// Decides the placement of the session's stack. With it: what is doubtful in what was asked for.
 pub async fn place(
     session: &Session<'_>,
     last: Option<&Placement>,
-) -> Result<Placement, Vec<Diagnostic>> {
-    let problem = pose(session, &Conditions::default(), last).await?;
-    solving(move || placement::solve(&problem)).await
+) -> Result<(Placement, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut problem = pose(session, &Conditions::default(), last).await?;
+    let doubts = std::mem::take(&mut problem.warnings);
+    let placement = solving(move || placement::solve(&problem)).await?;
+    Ok((placement, doubts))
 }
 
 /// Solving is work for a processor, not for the threads that answer sockets.

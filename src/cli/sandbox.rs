@@ -25,6 +25,12 @@ async fn serve(screen: &Screen, arguments: &Serve, ordered: &[(bool, String)]) -
         .await
         .map_err(|error| unusable(&world, &error))?;
     let shown = arguments.directory.display();
+    for (port, url) in running.moved(arguments.port) {
+        screen.diagnostics(&[Diagnostic::warning(
+            "A port is taken",
+            format!("Another program listens on port {port}; {url} stands in for it."),
+        )]);
+    }
     screen.say(&format!(
         "The sandbox of {shown} is up; stop it with Ctrl-C. What it holds is kept in {}.\n\n{}\nFleetform finds it by itself: fleetform apply -sandbox {shown}\n",
         world.display(),
