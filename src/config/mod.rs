@@ -285,12 +285,7 @@ fn read_blocks(run: &Run, stack: &mut Stack) {
                         let reference = table::reference(&path, key);
                         let instance =
                             workloads::Instance { name: &name, reference, job: kind == "job" };
-                        let workload = workloads::workload(
-                            &reader,
-                            &instance,
-                            &stack.clouds,
-                            &mut stack.warnings,
-                        );
+                        let workload = workloads::workload(&reader, &instance, stack);
                         if let Some(other) = stack.workloads.get(&name) {
                             let detail = format!(
                                 "`{}` and `{}` would both be called {name:?} in clusters.",

@@ -163,9 +163,10 @@ static SERVICE: Schema = Schema {
         once("resources", &RESOURCES),
         once("placement", &PLACEMENT),
         once("autoscale", &AUTOSCALE),
+        once("load", &LOAD),
         once("health", &HEALTH),
     ],
-    later: &["calls", "lifecycle", "load", "protect"],
+    later: &["calls", "lifecycle", "protect"],
     free: false,
 };
 
@@ -186,6 +187,7 @@ static SECRET_ENV: Schema = leaf(&["key", "secret"]);
 static RESOURCES: Schema =
     leaf(&["cpus", "gpu_memory", "gpu_types", "gpus", "memory", "network", "storage"]);
 static AUTOSCALE: Schema = leaf(&["max", "min", "target_cpu"]);
+static LOAD: Schema = leaf(&["requests_per_second"]);
 static HEALTH: Schema = leaf(&["initial_delay", "path", "port"]);
 
 static PLACEMENT: Schema = Schema {

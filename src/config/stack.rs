@@ -85,8 +85,7 @@ pub struct Workload {
     pub job: Option<JobSettings>,
     pub image: String,
     pub model: Option<String>,
-    /// Replicas, or a job's nodes.
-    pub replicas: u32,
+    pub amount: Amount,
     pub port: Option<u16>,
     pub command: Vec<String>,
     pub env: BTreeMap<String, Value>,
@@ -95,6 +94,24 @@ pub struct Workload {
     pub placement: PlacementRules,
     pub autoscale: Option<Autoscale>,
     pub health: Option<Health>,
+}
+
+/// How much of a workload is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Amount {
+    /// Replicas, or a job's nodes.
+    Replicas(u32),
+    /// As many replicas as it takes, of the GPU types that make them cheapest.
+    Load(Load),
+}
+
+/// What all replicas of a service together must serve.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    pub requests_per_second: f64,
+    /// Requests a second that one replica serves, by GPU type; more than 0. Other GPU types are not for
+    /// this service.
+    pub rates: BTreeMap<String, f64>,
 }
 
 /// Where a workload may run.

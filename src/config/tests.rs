@@ -228,7 +228,14 @@ fn the_lepton_stack_loads() {
     let stack = load(&directory, &Inputs::new(SecretKey::new([1; 32])))
         .unwrap_or_else(|failure| panic!("{:#?}", failure.diagnostics));
     assert_eq!(stack.warnings, []);
-    let replicas: u32 = stack.workloads.values().map(|workload| workload.replicas).sum();
+    let replicas: u32 = stack
+        .workloads
+        .values()
+        .map(|workload| match workload.amount {
+            Amount::Replicas(replicas) => replicas,
+            Amount::Load(_) => panic!("{} has replicas", workload.reference),
+        })
+        .sum();
     assert_eq!((stack.workloads.len(), replicas), (10, 26));
     let rates = stack.clouds["azure"].rate_card.as_ref().expect("azure has a rate card");
     assert_eq!(

@@ -7,7 +7,10 @@ use fleetform_contract::{Autoscale, Cloud, Health, JobSettings, Market, Needs, S
 use super::convert::{kind_name, to_text};
 use super::fields::Reader;
 use super::quantity::Measure;
-use super::{LatencyRule, PlacementRules, SpotRules, Spread, SpreadOver, Workload, nearest};
+use super::{
+    Amount, LatencyRule, Load, Model, PlacementRules, SpotRules, Spread, SpreadOver, Stack,
+    Workload, nearest,
+};
 use crate::diagnostic::Diagnostic;
 
 const MAX_REPLICAS: u32 = 100_000;
@@ -20,28 +23,15 @@ pub(super) struct Instance<'i> {
     pub job: bool,
 }
 
-pub(super) fn workload(
-    reader: &Reader,
-    instance: &Instance,
-    clouds: &BTreeMap<String, Cloud>,
-    warnings: &mut Vec<Diagnostic>,
-) -> Workload {
+pub(super) fn workload(reader: &Reader, instance: &Instance, stack: &mut Stack) -> Workload {
     check_name(reader, instance);
     reader.require("image", "image.name");
     let autoscale = reader.block("autoscale", |r| autoscale(&r)).flatten();
-    let count = if instance.job { "nodes" } else { "replicas" };
-    let least = u32::from(instance.job);
-    let usual = autoscale.as_ref().map_or(1, |bounds| bounds.min);
-    let replicas = reader.count(count, least, MAX_REPLICAS).unwrap_or(usual);
-    if let Some(bounds) = &autoscale
-        && !(bounds.min..=bounds.max).contains(&replicas)
-    {
-        let detail = format!(
-            "\"replicas\" is {replicas}, which is not between the autoscaler's {} and {}.",
-            bounds.min, bounds.max
-        );
-        reader.fail("replicas", "Value out of range", detail, "change the bounds in `autoscale`");
-    }
+    let model = reader.reference("model", "model");
+    let amount = match reader.block("load", |r| load(&r, reader, model.as_ref(), &stack.models)) {
+        Some(load) => Amount::Load(load),
+        None => Amount::Replicas(replicas(reader, instance, autoscale.as_ref())),
+    };
     let port = reader.count("port", 1, 65_535).map(|port| port as u16);
     let health = reader.block("health", |r| health(&r, port)).flatten();
     let mut secret_env = reader.blocks("secret_env", |reader, name| {
@@ -62,23 +52,93 @@ pub(super) fn workload(
             reader.fail("env", "Duplicate environment variable", detail, "remove one of the two");
         }
     }
-    let placement = reader.block("placement", |r| placement(&r, clouds, replicas, warnings));
+    let most = match amount {
+        Amount::Replicas(replicas) => replicas,
+        Amount::Load(_) => autoscale.as_ref().map_or(MAX_REPLICAS, |bounds| bounds.max),
+    };
+    let clouds = &stack.clouds;
+    let warnings = &mut stack.warnings;
+    let placement = reader.block("placement", |r| placement(&r, clouds, most, warnings));
+    let needs = reader.block("resources", |r| needs(&r)).unwrap_or_default();
+    let says_gpus = reader.section.sections.get("resources").and_then(|all| all.first());
+    let failed =
+        says_gpus.and_then(|r| r.attributes.get("gpus")).is_some_and(|f| f.value.is_none());
+    if matches!(amount, Amount::Load(_)) && needs.gpus == 0 && !failed {
+        let detail =
+            "A load is served by replicas on GPUs, and a replica of this service has none.";
+        reader.fail(
+            "load",
+            "Load without GPUs",
+            detail,
+            "set `gpus` in `resources`, or `replicas`",
+        );
+    }
     Workload {
         reference: instance.reference.clone(),
         path: reader.path.to_owned(),
         job: instance.job.then(|| job(reader)),
         image: reader.reference("image", "image").unwrap_or_default(),
-        model: reader.reference("model", "model"),
-        replicas,
+        model,
+        amount,
         port,
         command: reader.texts("command").unwrap_or_default(),
         env,
         secret_env,
-        needs: reader.block("resources", |r| needs(&r)).unwrap_or_default(),
+        needs,
         placement: placement.unwrap_or_default(),
         autoscale,
         health,
     }
+}
+
+fn replicas(reader: &Reader, instance: &Instance, autoscale: Option<&Autoscale>) -> u32 {
+    let count = if instance.job { "nodes" } else { "replicas" };
+    let least = u32::from(instance.job);
+    let usual = autoscale.map_or(1, |bounds| bounds.min);
+    let replicas = reader.count(count, least, MAX_REPLICAS).unwrap_or(usual);
+    if let Some(bounds) = autoscale
+        && !(bounds.min..=bounds.max).contains(&replicas)
+    {
+        let detail = format!(
+            "\"replicas\" is {replicas}, which is not between the autoscaler's {} and {}.",
+            bounds.min, bounds.max
+        );
+        reader.fail("replicas", "Value out of range", detail, "change the bounds in `autoscale`");
+    }
+    replicas
+}
+
+/// The `load` block of a service; what a replica serves is its model's to say.
+fn load(
+    reader: &Reader,
+    service: &Reader,
+    model: Option<&String>,
+    models: &BTreeMap<String, Model>,
+) -> Load {
+    if service.has("replicas") {
+        let detail = "`load` decides how many replicas there are, and \"replicas\" says it too.";
+        service.fail("replicas", "Replicas and load", detail, "remove one of the two");
+    }
+    reader.require("requests_per_second", "500");
+    let requests_per_second = reader.number("requests_per_second", 0.0, 1e9).unwrap_or_default();
+    let said = model.and_then(|model| models.get(model)).map(|model| &model.throughput);
+    let rates = said.into_iter().flatten();
+    let rates = rates.map(|(gpu_type, said)| (gpu_type.clone(), said.requests_per_second));
+    let rates: BTreeMap<String, f64> = rates.filter(|(_, rate)| *rate > 0.0).collect();
+    // A model that was named and failed has been told already.
+    if !service.has("model") {
+        let detail = "How many replicas serve a load depends on the model that they run.";
+        service.fail("model", "Load without a model", detail, "set `model`, with its `throughput`");
+    } else if said.is_some() && rates.is_empty() {
+        let name = model.map_or("", String::as_str);
+        let detail = format!("`model.{name}` does not say what a replica serves on any GPU type.");
+        let hint = format!(
+            "add `throughput \"L4\" {{ requests_per_second = … }}` to `model.{name}`, for each GPU \
+             type that may run it"
+        );
+        service.fail("model", "Load without a throughput", detail, &hint);
+    }
+    Load { requests_per_second, rates }
 }
 
 /// Names become those of Kubernetes objects.

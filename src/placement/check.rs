@@ -7,7 +7,9 @@ use fleetform_contract::{Location, Market};
 
 use super::{Placement, Rental, Seats};
 use crate::config::SpreadOver;
-use crate::problem::{Candidate, Demand, EEA_BESIDE_EU, EU, HOURS_MONTH, Limit, Problem, Rule};
+use crate::problem::{
+    Amount, Candidate, Demand, EEA_BESIDE_EU, EU, HOURS_MONTH, Limit, Problem, Rule,
+};
 
 /// Verifies that a placement answers a problem: every replica has a seat that it may have, every node
 /// holds what is on it, every limit is kept, and the costs are what they are said to be.
@@ -16,12 +18,12 @@ use crate::problem::{Candidate, Demand, EEA_BESIDE_EU, EU, HOURS_MONTH, Limit, P
 /// One sentence for each promise that is broken.
 pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>> {
     let mut broken = Vec::new();
-    let candidates: BTreeMap<&str, &Candidate> =
-        problem.candidates.iter().map(|candidate| (candidate.id.as_str(), candidate)).collect();
+    let candidates = by_id(problem);
     let demands: BTreeMap<&str, &Demand> =
         problem.demands.iter().map(|demand| (demand.workload.as_str(), demand)).collect();
 
     check_seats(problem, placement, &candidates, &demands, &mut broken);
+    check_loads(problem, placement, &candidates, &mut broken);
     for (id, rental) in &placement.rentals {
         match candidates.get(id.as_str()) {
             Some(candidate) => check_rental(placement, candidate, rental, &demands, &mut broken),
@@ -36,6 +38,10 @@ pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>
     check_cost(problem, placement, &mut broken);
     check_proof(placement, &mut broken);
     if broken.is_empty() { Ok(()) } else { Err(broken) }
+}
+
+fn by_id(problem: &Problem) -> BTreeMap<&str, &Candidate> {
+    problem.candidates.iter().map(|candidate| (candidate.id.as_str(), candidate)).collect()
 }
 
 /// Equal up to the rounding of sums, in dollars a month.
@@ -53,9 +59,15 @@ fn check_seats(
     for demand in &problem.demands {
         let seats = placement.seats.iter().filter(|seats| seats.workload == demand.workload);
         let seated: u64 = seats.map(|seats| u64::from(seats.replicas)).sum();
-        if seated != u64::from(demand.replicas) {
-            let name = &demand.workload;
-            broken.push(format!("{name} has {seated} seats for {} replicas", demand.replicas));
+        let name = &demand.workload;
+        match &demand.amount {
+            Amount::Replicas(replicas) if seated != u64::from(*replicas) => {
+                broken.push(format!("{name} has {seated} seats for {replicas} replicas"));
+            }
+            Amount::Load(load) if seated < u64::from(load.least) => {
+                broken.push(format!("{name} has {seated} seats, at least {}", load.least));
+            }
+            Amount::Replicas(_) | Amount::Load(_) => {}
         }
     }
     let keys: Vec<(&str, &str)> =
@@ -86,6 +98,53 @@ fn check_seats(
             (_, None) => broken.push(format!("{offering} is no offering of the problem")),
         }
     }
+}
+
+fn check_loads(
+    problem: &Problem,
+    placement: &Placement,
+    candidates: &BTreeMap<&str, &Candidate>,
+    broken: &mut Vec<String>,
+) {
+    let mut due = BTreeSet::new();
+    for demand in &problem.demands {
+        let Amount::Load(load) = &demand.amount else { continue };
+        let name = &demand.workload;
+        due.insert(name);
+        let served = served(demand, placement, candidates, |_| true);
+        let asked = load.requests_per_second;
+        if served < asked - 1e-6 * (1.0 + asked) {
+            broken.push(format!("{name} serves {served} requests a second of {asked}"));
+        }
+        let said = placement.loads.get(name);
+        if !said.is_some_and(|said| {
+            same(said.asked_per_second, asked) && same(said.served_per_second, served)
+        }) {
+            broken.push(format!("{name} serves {served} requests a second, not {said:?}"));
+        }
+    }
+    if let Some(name) = placement.loads.keys().find(|name| !due.contains(name)) {
+        broken.push(format!("{name} has no load"));
+    }
+}
+
+/// Requests a second that the replicas of a demand serve on the offerings that are kept.
+fn served(
+    demand: &Demand,
+    placement: &Placement,
+    candidates: &BTreeMap<&str, &Candidate>,
+    keep: impl Fn(&Candidate) -> bool,
+) -> f64 {
+    let Amount::Load(load) = &demand.amount else { return 0.0 };
+    let mut served = 0.0;
+    for seats in placement.seats.iter().filter(|seats| seats.workload == demand.workload) {
+        let Some(candidate) = candidates.get(seats.offering.as_str()) else { continue };
+        let rate = candidate.offering.gpu_type.as_ref().and_then(|of| load.rates.get(of));
+        if keep(candidate) {
+            served += f64::from(seats.replicas) * rate.copied().unwrap_or(0.0);
+        }
+    }
+    served
 }
 
 /// Why a demand may not use a candidate.
@@ -132,6 +191,11 @@ fn unfit(demand: &Demand, candidate: &Candidate) -> Option<&'static str> {
     let Some(gpu_type) = &offering.gpu_type else { return Some("no GPU") };
     if !needs.gpu_types.is_empty() && !needs.gpu_types.contains(gpu_type) {
         return Some("not its GPU type");
+    }
+    if let Amount::Load(load) = &demand.amount
+        && !load.rates.contains_key(gpu_type)
+    {
+        return Some("nobody knows what it serves there");
     }
     (offering.gpu_memory_gib < needs.gpu_memory_gib - 1e-6).then_some("too little GPU memory")
 }
@@ -269,6 +333,45 @@ fn exceeded(problem: &Problem, placement: &Placement, limit: &Limit) -> Option<S
             let places = replicas_by(problem, placement, *demand, |rental| part(rental, *over));
             let most = places.values().copied().max().unwrap_or(0);
             above(f64::from(most), f64::from(*max_replicas), "replicas in one place")
+        }
+        Rule::LoadOffSpot { demand, min, .. } => {
+            let candidates = by_id(problem);
+            let steady = served(&problem.demands[*demand], placement, &candidates, |candidate| {
+                candidate.offering.market != Market::Spot
+            });
+            (steady < min - 1e-6 * (1.0 + min)).then(|| {
+                format!("{path}: {steady} requests a second off spot nodes, at least {min}")
+            })
+        }
+        Rule::LoadElsewhere { demand, over, min, .. } => {
+            let candidates = by_id(problem);
+            let asked = &problem.demands[*demand];
+            let places = replicas_by(problem, placement, *demand, |rental| part(rental, *over));
+            let without = places.keys().map(|lost| {
+                served(asked, placement, &candidates, |candidate| {
+                    let offering = &candidate.offering;
+                    let place = match over {
+                        SpreadOver::Cloud => offering.cloud.clone(),
+                        _ => format!("{}/{}", offering.cloud, offering.region),
+                    };
+                    place != *lost
+                })
+            });
+            let least = without.fold(f64::INFINITY, f64::min);
+            (least < min - 1e-6 * (1.0 + min))
+                .then(|| format!("{path}: {least} requests a second elsewhere, at least {min}"))
+        }
+        Rule::BaseOnDemand { demand, min } => {
+            let by_market = replicas_by(problem, placement, *demand, |rental| {
+                rental.offering.market.to_string()
+            });
+            let steady: u32 =
+                by_market.iter().filter(|(market, _)| *market != "spot").map(|(_, n)| n).sum();
+            (steady < *min).then(|| format!("{path}: {steady} replicas off spot, at least {min}"))
+        }
+        Rule::MaxReplicas { demand, max } => {
+            let all = replicas_by(problem, placement, *demand, |_| String::new());
+            above(f64::from(all.values().sum::<u32>()), f64::from(*max), "replicas")
         }
         Rule::Together { demand } => {
             let sites = replicas_by(problem, placement, *demand, |r| part(r, SpreadOver::Region));

@@ -13,7 +13,7 @@ use fleetform_contract::Address;
 use serde::Serialize;
 
 use super::{Placement, Seats, relax, solve};
-use crate::problem::{Demand, Limit, Problem, Rule};
+use crate::problem::{Demand, Limit, Problem, Rule, requests};
 
 /// Next best places that are looked for.
 const ALTERNATIVES: usize = 4;
@@ -284,8 +284,19 @@ fn steps(problem: &Problem, placement: &Placement, limit: &Limit) -> Vec<u32> {
             let spot = spot.filter(|seats| seats.offering.ends_with("/spot"));
             binds(spot.map(|seats| seats.replicas).sum::<u32>() >= *max_replicas)
         }
+        Rule::MaxReplicas { demand, max } => {
+            let all = placement.seats.iter().filter(|seats| seats.workload == workload(*demand));
+            binds(all.map(|seats| seats.replicas).sum::<u32>() >= *max)
+        }
+        // A tenth of the load that must be kept.
+        Rule::LoadOffSpot { min, .. } | Rule::LoadElsewhere { min, .. } => {
+            binds(*min > 0.0).iter().map(|_| (min / 10.0).ceil() as u32).collect()
+        }
         // These cost nothing to try, and whether they bind is not to be seen from the seats.
-        Rule::SpreadMin { .. } | Rule::SpreadShare { .. } | Rule::Together { .. } => vec![1],
+        Rule::SpreadMin { .. }
+        | Rule::SpreadShare { .. }
+        | Rule::BaseOnDemand { .. }
+        | Rule::Together { .. } => vec![1],
         // The budget is compared with the cost and never makes it lower.
         Rule::Budget { .. } => Vec::new(),
     }
@@ -296,7 +307,11 @@ fn unit(rule: &Rule, more: u32) -> String {
         Rule::Quota { .. } | Rule::CapacityGpus { .. } => "GPU",
         Rule::CapacityCpus { .. } => "CPU",
         Rule::CapacityNodes { .. } | Rule::Nodes { .. } => "node",
-        Rule::Spot { .. } | Rule::SpreadShare { .. } => "replica",
+        Rule::Spot { .. } | Rule::SpreadShare { .. } | Rule::MaxReplicas { .. } => "replica",
+        Rule::BaseOnDemand { .. } => return "one replica less on demand".to_owned(),
+        Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } => {
+            return format!("{} less", requests(f64::from(more)));
+        }
         Rule::SpreadMin { .. } => return "one place less".to_owned(),
         Rule::Together { .. } => return "`split = true`".to_owned(),
         Rule::Budget { .. } => "dollar",

@@ -1,6 +1,7 @@
 //! The mathematics: a [`Problem`] as a mixed-integer linear program.
 //!
-//! Indices: groups *g* of equal demands (`R_g` replicas, each takes `r_g^k` of resource *k*), candidates *o*
+//! Indices: groups *g* of equal demands (`R_g` replicas, each takes `r_g^k` of resource *k*; of a demand that
+//! is sized by load, `R_g` is the most that can be of use), candidates *o*
 //! (a node gives `K_o^k`, costs `p_o` a month), sites *ρ* (control plane `q_ρ` a month).
 //!
 //! Columns: `x[g,o]` replicas, `n[o]` nodes, `y[ρ]` site open, and where a rule asks for them `z[s,·]`
@@ -10,6 +11,7 @@
 //! minimise  Σ p_o·n[o] + Σ q_ρ·y[ρ] + Σ charge(g, cloud of o)·x[g,o]
 //!
 //! Σ_o x[g,o] = R_g                                       every replica has a seat
+//! Σ_o rate[s,o]·x[s,o] ≥ load_s, Σ_o x[s,o] ≥ least_s    … or so many that they serve the load
 //! Σ_g r_g^k·x[g,o] ≤ K_o^k·n[o]                          nodes hold them, resource by resource
 //! x[g,o] ≤ ⌊min_k K_o^k / r_g^k⌋·n[o]                    … in whole replicas
 //! Σ_{o in ρ} x[g,o] ≤ R_g·y[ρ]                           only at open sites
@@ -19,6 +21,9 @@
 //! Σ_{o spot} x[s,o] ≤ ⌊max_share·R_s⌋, ≤ R_s − base      spot
 //! z[s,c] ≤ Σ_{o in c} x[s,o],  Σ_c z[s,c] ≥ min          spread
 //! Σ_{o in c} x[s,o] ≤ ⌊max_share·R_s⌋                    spread
+//! Σ_{o not spot} rate[s,o]·x[s,o] ≥ (1 − max_share)·load_s   spot, and …
+//! Σ_{o not in c} rate[s,o]·x[s,o] ≥ (1 − max_share)·load_s   … spread, of a load
+//! Σ_{o not spot} x[s,o] ≥ base, Σ_o x[s,o] ≤ autoscale.max   of a load
 //! Σ_{o in ρ} x[s,o] ≤ R_s·t[s,ρ],  Σ_ρ t[s,ρ] = 1        split = false, gangs
 //! ```
 //!
@@ -33,7 +38,7 @@ use super::model::{Effort, Model, Outcome, Sense};
 use super::packing::{Amounts, Counts, fitting, patterns};
 use super::reduce::Group;
 use crate::config::SpreadOver;
-use crate::problem::{Candidate, HOURS_MONTH, Problem, Rule};
+use crate::problem::{Amount, Candidate, HOURS_MONTH, Problem, Rule};
 
 pub(super) struct Formulation<'a> {
     pub problem: &'a Problem,
@@ -174,19 +179,69 @@ impl<'a> Formulation<'a> {
 
     fn add_seats(&mut self) {
         for group in self.groups {
-            let needs = &self.problem.demands[group.demands[0]].needs;
-            let upper = f64::from(group.replicas);
+            let demand = &self.problem.demands[group.demands[0]];
             let mut seats = Vec::new();
             for &index in &group.candidates {
                 let Ok(place) = self.kept.binary_search(&index) else { continue };
-                let cloud = &self.candidate(place).offering.cloud;
-                let charge = self.problem.charge_month(needs, cloud);
-                seats.push((place, self.column(upper, true, charge, 0.0)));
+                let candidate = self.candidate(place);
+                let charge = self.problem.charge_month(&demand.needs, &candidate.offering.cloud);
+                // Whoever may have one replica more or less has no more than it takes.
+                let (upper, tie) = match demand.amount {
+                    Amount::Replicas(_) => (f64::from(group.replicas), 0.0),
+                    Amount::Load(_) => (f64::from(demand.most(demand.rate(candidate))), TIE_MONTH),
+                };
+                seats.push((place, self.column(upper, true, charge, tie)));
             }
-            let terms = seats.iter().map(|(_, column)| (*column, 1.0)).collect();
-            self.model.row(terms, Sense::Equal, upper);
             self.seats.push(seats);
+            self.add_amount(self.seats.len() - 1);
         }
+    }
+
+    /// What the replicas of a group must be or serve together.
+    fn add_amount(&mut self, group: usize) {
+        let demand = &self.problem.demands[self.groups[group].demands[0]];
+        let replicas: Vec<(usize, f64)> =
+            self.seats[group].iter().map(|(_, column)| (*column, 1.0)).collect();
+        match &demand.amount {
+            Amount::Replicas(_) => {
+                let all = f64::from(self.groups[group].replicas);
+                self.model.row(replicas, Sense::Equal, all);
+            }
+            Amount::Load(load) => {
+                let (terms, least) = self.serving(group, demand.asked(), |_| true);
+                self.model.row(terms, Sense::AtLeast, least);
+                self.model.row(replicas, Sense::AtLeast, f64::from(load.least));
+            }
+        }
+    }
+
+    /// What the replicas of a group serve on these candidates, and the load: both in units of what the
+    /// slowest replica serves, so that the solver's tolerance is far below one replica. Where all rates
+    /// are multiples of one, so is what they serve, and the load is rounded up to that.
+    fn serving(
+        &self,
+        group: usize,
+        load: f64,
+        keep: impl Fn(&Candidate) -> bool,
+    ) -> (Vec<(usize, f64)>, f64) {
+        const FINEST: f64 = 1000.0;
+        let demand = &self.problem.demands[self.groups[group].demands[0]];
+        let seats = &self.seats[group];
+        let rates: Vec<f64> =
+            seats.iter().map(|(place, _)| demand.rate(self.candidate(*place))).collect();
+        let slowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
+        let whole = rates.iter().all(|rate| rate * FINEST < 1e12 && (rate * FINEST).fract() == 0.0);
+        let unit = rates.iter().map(|rate| (rate * FINEST) as u64).fold(0, greatest_common_divisor);
+        let load = match whole && unit > 0 {
+            true => {
+                let unit = unit as f64 / FINEST;
+                (load / unit - 1e-9).ceil() * unit
+            }
+            false => load,
+        };
+        let terms = seats.iter().zip(&rates).filter(|((place, _), _)| keep(self.candidate(*place)));
+        let terms = terms.map(|((_, column), rate)| (*column, rate / slowest)).collect();
+        (terms, load / slowest)
     }
 
     /// By position of the candidate: (group, column).
@@ -226,7 +281,7 @@ impl<'a> Formulation<'a> {
             }
             for ((group, column), tightest) in residents.iter().zip(tightest) {
                 let fit = fitting(&self.size(*group), &capacity);
-                let whole = f64::from(fit.min(self.groups[*group].replicas));
+                let whole = f64::from(fit).min(self.model.columns[*column].upper);
                 if whole < tightest - 1e-9 {
                     let terms = vec![(*column, 1.0), (node, -whole)];
                     self.model.row(terms, Sense::AtMost, 0.0);
@@ -269,15 +324,11 @@ impl<'a> Formulation<'a> {
     }
 
     fn spread_by(&self, group: usize, over: SpreadOver) -> Vec<Vec<(usize, f64)>> {
-        let by = self.seats_by(group, |candidate| match over {
-            SpreadOver::Cloud => &candidate.offering.cloud,
-            SpreadOver::Region | SpreadOver::Zone => &candidate.site,
-        });
-        by.into_values().collect()
+        self.seats_by(group, |candidate| part(candidate, over)).into_values().collect()
     }
 
     /// The group of a demand that has a rule of its own.
-    fn group_of(&self, demand: usize) -> Option<usize> {
+    pub fn group_of(&self, demand: usize) -> Option<usize> {
         self.groups.iter().position(|group| group.demands == [demand])
     }
 
@@ -347,6 +398,35 @@ impl<'a> Formulation<'a> {
                 }
                 self.model.row(present, Sense::AtLeast, min);
             }
+            Rule::LoadOffSpot { demand, min, .. } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let steady = |one: &Candidate| one.offering.market != Market::Spot;
+                self.at_least(limit, elastic, vec![self.serving(group, *min, steady)]);
+            }
+            Rule::LoadElsewhere { demand, over, min, .. } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let seats = self.seats[group].iter();
+                let places: BTreeSet<&String> =
+                    seats.map(|(place, _)| part(self.candidate(*place), *over)).collect();
+                let sums = places.into_iter().map(|lost| {
+                    let elsewhere = |one: &Candidate| part(one, *over) != lost;
+                    self.serving(group, *min, elsewhere)
+                });
+                self.at_least(limit, elastic, sums.collect());
+            }
+            Rule::BaseOnDemand { demand, min } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let steady = self.seats[group]
+                    .iter()
+                    .filter(|(place, _)| self.candidate(*place).offering.market != Market::Spot);
+                let terms = steady.map(|(_, column)| (*column, 1.0)).collect();
+                self.at_least(limit, elastic, vec![(terms, f64::from(*min))]);
+            }
+            Rule::MaxReplicas { demand, max } => {
+                let Some(group) = self.group_of(*demand) else { return };
+                let terms = self.seats[group].iter().map(|(_, column)| (*column, 1.0)).collect();
+                self.at_most(limit, elastic, vec![terms], f64::from(*max));
+            }
             Rule::Together { demand } => {
                 let Some(group) = self.group_of(*demand) else { return };
                 let replicas = f64::from(self.groups[group].replicas);
@@ -377,6 +457,17 @@ impl<'a> Formulation<'a> {
         for mut terms in sums {
             terms.extend(slack.map(|slack| (slack, -1.0)));
             self.model.row(terms, Sense::AtMost, max);
+        }
+    }
+
+    /// Each of the sums is at least what stands beside it; in the elastic form all may stay below it by the
+    /// same amount.
+    fn at_least(&mut self, limit: usize, elastic: bool, sums: Vec<(Vec<(usize, f64)>, f64)>) {
+        let most = sums.iter().map(|(_, min)| *min).fold(0.0, f64::max);
+        let slack = (elastic && most > 0.0).then(|| self.slack(limit, most));
+        for (mut terms, min) in sums {
+            terms.extend(slack.map(|slack| (slack, 1.0)));
+            self.model.row(terms, Sense::AtLeast, min);
         }
     }
 
@@ -457,6 +548,14 @@ impl<'a> Formulation<'a> {
         }
         let groups = (terms.len() - 1) as f64;
         self.model.row(terms, Sense::AtLeast, needed * (1.0 - groups));
+    }
+}
+
+/// The cloud or region that a candidate is in.
+pub(super) fn part(candidate: &Candidate, over: SpreadOver) -> &String {
+    match over {
+        SpreadOver::Cloud => &candidate.offering.cloud,
+        SpreadOver::Region | SpreadOver::Zone => &candidate.site,
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Placement {
     pub seats: Vec<Seats>,
     /// Every offering with nodes, by [`Offering::id`].
     pub rentals: BTreeMap<String, Rental>,
+    /// What the workloads that are sized by load serve, by workload.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loads: BTreeMap<String, Served>,
     pub cost: Cost,
     pub proof: Proof,
 }
@@ -56,6 +59,15 @@ pub struct Seats {
     /// What these replicas cost a month: their share of the nodes and their rate-card charges. The
     /// shares of all seats and the sites' costs add up to [`Cost::total_month`].
     pub cost_month: f64,
+}
+
+/// A load, and what the replicas that are there for it can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Served {
+    /// Requests a second that were asked for.
+    pub asked_per_second: f64,
+    /// At least as many.
+    pub served_per_second: f64,
 }
 
 /// Nodes of one offering and what sits on each.

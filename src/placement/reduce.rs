@@ -2,11 +2,11 @@
 //! that another one covers are dropped before the solver sees them.
 //!
 //! **Groups.** Demands with the same needs, the same candidates and no rule of their own (spread, spot,
-//! one site) are interchangeable: any split of the group's seats among its members is a placement of
+//! one site, a load) are interchangeable: any split of the group's seats among its members is a placement of
 //! the same cost, so the model counts the group's replicas only.
 //!
 //! **Cover within a site.** Candidate *a* covers *b* when every group that may use *b* may use *a*; a
-//! node of *a* holds what a node of *b* holds; it costs no more (nor, at equal cost, by list price) and a
+//! node of *a* holds what a node of *b* holds, and a replica serves as much of a load there; it costs no more (nor, at equal cost, by list price) and a
 //! replica's rate-card charge there is no more; *a* has no limit on its nodes; and every limit that
 //! counts *a* counts *b* at least as much (quotas count GPUs of nodes; a spot limit counts *a* only if it
 //! counts *b*). Then each node of *b* in a placement can be exchanged for a node of *a* with the same
@@ -27,13 +27,14 @@ use std::collections::BTreeMap;
 use fleetform_contract::Market;
 
 use crate::config::SpreadOver;
-use crate::problem::{Candidate, Problem, Rule};
+use crate::problem::{Amount, Candidate, Problem, Rule};
 
 /// Interchangeable demands.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     /// Indices into [`Problem::demands`], ascending.
     pub demands: Vec<usize>,
+    /// All their replicas; of a load, the most that can be of use.
     pub replicas: u32,
     /// Indices into [`Problem::candidates`], ascending.
     pub candidates: Vec<usize>,
@@ -44,18 +45,22 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let mut by_key: BTreeMap<(String, &[usize]), usize> = BTreeMap::new();
     for (index, demand) in problem.demands.iter().enumerate() {
-        if demand.replicas == 0 {
+        if demand.amount == Amount::Replicas(0) {
             continue;
         }
-        let alone =
-            demand.together || demand.rules.spot.is_some() || !demand.rules.spread.is_empty();
+        let rates = demand.candidates.iter().map(|index| demand.rate(&problem.candidates[*index]));
+        let replicas = demand.most(rates.fold(f64::INFINITY, f64::min));
+        let alone = demand.together
+            || demand.rules.spot.is_some()
+            || !demand.rules.spread.is_empty()
+            || matches!(demand.amount, Amount::Load(_));
         // Types of GPU are in the candidates already.
         let needs = format!("{:?} {:?}", demand.size, charges_key(problem, index));
         let key = (needs, demand.candidates.as_slice());
         match by_key.get(&key) {
             Some(&group) if !alone => {
                 groups[group].demands.push(index);
-                groups[group].replicas += demand.replicas;
+                groups[group].replicas += replicas;
             }
             _ => {
                 if !alone {
@@ -63,7 +68,7 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
                 }
                 groups.push(Group {
                     demands: vec![index],
-                    replicas: demand.replicas,
+                    replicas,
                     candidates: demand.candidates.clone(),
                 });
             }
@@ -154,7 +159,17 @@ impl<'a> Cover<'a> {
         };
         let mut limits = self.limits[a].iter();
         limits.all(|limit| self.limits[b].contains(limit) && gpus_are_fine(limit))
+            && self.serves_as_much(a, b)
             && self.charges_no_more(a, b)
+    }
+
+    fn serves_as_much(&self, a: usize, b: usize) -> bool {
+        let [one, other] = [a, b].map(|index| &self.problem.candidates[index]);
+        one.offering.gpu_type == other.offering.gpu_type
+            || self.users_of(b).all(|group| {
+                let demand = &self.problem.demands[self.groups[group].demands[0]];
+                demand.rate(one) >= demand.rate(other)
+            })
     }
 
     fn charges_no_more(&self, a: usize, b: usize) -> bool {
@@ -212,6 +227,10 @@ fn counts(rule: &Rule, index: usize, candidate: &Candidate) -> bool {
         // Spot and spread are asked of the market and the site; a budget and a single site are kept by
         // moves that cost no more and move everything.
         Rule::Spot { .. }
+        | Rule::LoadOffSpot { .. }
+        | Rule::BaseOnDemand { .. }
+        | Rule::LoadElsewhere { .. }
+        | Rule::MaxReplicas { .. }
         | Rule::SpreadMin { .. }
         | Rule::SpreadShare { .. }
         | Rule::Together { .. }

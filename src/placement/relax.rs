@@ -4,13 +4,15 @@
 //! times: for the smallest number of limits, then for the smallest sum of amounts, then for the cheapest
 //! placement among those; always packed onto whole nodes, so that what is told can be done.
 
+use fleetform_contract::Market;
+
 use super::formulation::{Formulation, Slack};
 use super::packing::Counts;
 use super::reduce::Group;
 use super::search::{self, Found, Packed};
 use crate::config::SpreadOver;
 use crate::diagnostic::Diagnostic;
-use crate::problem::{Demand, Limit, Problem, Rule, SpotSaid};
+use crate::problem::{Candidate, Demand, Limit, Problem, Rule, SpotSaid};
 
 const SUMMARY: &str = "No placement satisfies every limit";
 /// A reservation is a fact, not a wish: it gives way only where nothing else would do.
@@ -135,8 +137,10 @@ fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
     let is_one = needed == 1.0;
     let needed_text = amount(needed);
     let outcome = match &limit.rule {
-        Rule::SpreadMin { .. } if is_one => "is possible",
-        Rule::SpreadMin { .. } => "are possible",
+        Rule::SpreadMin { .. } | Rule::BaseOnDemand { .. } if is_one => "is possible",
+        Rule::SpreadMin { .. } | Rule::BaseOnDemand { .. } => "are possible",
+        Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } if is_one => "can be",
+        Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } => "can be",
         Rule::Together { .. } => "sites are needed",
         _ if is_one => "is needed",
         _ => "are needed",
@@ -171,14 +175,14 @@ pub(super) fn words(problem: &Problem, limit: &Limit) -> String {
             format!("{} has {}", candidate.id, count(f64::from(*max), noun))
         }
         Rule::Spot { demand: index, max_replicas, said } => {
-            let Demand { reference, replicas, .. } = demand(index);
+            let Demand { reference, .. } = demand(index);
             let rule = match said {
                 SpotSaid::MaxShare(share) => format!("max_share = {share}"),
                 SpotSaid::BaseOnDemand(base) => format!("base_on_demand = {base}"),
             };
             format!(
-                "`{reference}` may have {max_replicas} of its {replicas} replicas on spot nodes \
-                 ({rule})"
+                "`{reference}` may have {max_replicas} of its {} on spot nodes ({rule})",
+                demand(index).words()
             )
         }
         Rule::SpreadMin { demand: index, over, min } => {
@@ -186,12 +190,34 @@ pub(super) fn words(problem: &Problem, limit: &Limit) -> String {
             format!("`{reference}` must run in at least {min} {}", places(*over))
         }
         Rule::SpreadShare { demand: index, over, max_replicas, max_share } => {
-            let Demand { reference, replicas, .. } = demand(index);
+            let Demand { reference, .. } = demand(index);
             format!(
-                "`{reference}` may have {max_replicas} of its {replicas} replicas in one {} \
-                 (max_share = {max_share})",
+                "`{reference}` may have {max_replicas} of its {} in one {} (max_share = {max_share})",
+                demand(index).words(),
                 place(*over)
             )
+        }
+        Rule::LoadOffSpot { demand: index, min, max_share } => format!(
+            "`{}` must serve {} of {} without its spot nodes (max_share = {max_share})",
+            demand(index).reference,
+            amount(*min),
+            demand(index).words()
+        ),
+        Rule::LoadElsewhere { demand: index, over, min, max_share } => format!(
+            "`{}` must serve {} of {} without any one {} (max_share = {max_share})",
+            demand(index).reference,
+            amount(*min),
+            demand(index).words(),
+            place(*over)
+        ),
+        Rule::BaseOnDemand { demand: index, min } => format!(
+            "`{}` must have {} that are not on spot nodes",
+            demand(index).reference,
+            count(f64::from(*min), "replica")
+        ),
+        Rule::MaxReplicas { demand: index, max } => {
+            let most = count(f64::from(*max), "replica");
+            format!("`{}` may have {most} (autoscale.max)", demand(index).reference)
         }
         Rule::Together { demand: index } => {
             format!("`{}` may not be split", demand(index).reference)
@@ -247,12 +273,29 @@ fn needed(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
             }
             sum
         }
+        Rule::LoadOffSpot { demand, .. } => {
+            served(formulation, packed, *demand, |one| one.offering.market != Market::Spot)
+        }
+        Rule::LoadElsewhere { demand, over, .. } => {
+            let places: Vec<String> = (0..formulation.kept.len())
+                .map(|place| super::formulation::part(candidate(place), *over).clone())
+                .collect();
+            let without = places.iter().map(|lost| {
+                served(formulation, packed, *demand, |one| {
+                    super::formulation::part(one, *over) != lost
+                })
+            });
+            without.fold(f64::INFINITY, f64::min)
+        }
         // The rules of one demand: the limit and how far it is exceeded.
         Rule::Spot { max_replicas: limit_at, .. }
         | Rule::SpreadShare { max_replicas: limit_at, .. } => {
             f64::from(*limit_at) + excess(formulation, packed, limit)
         }
-        Rule::SpreadMin { min, .. } => f64::from(*min) - excess(formulation, packed, limit),
+        Rule::MaxReplicas { max, .. } => f64::from(*max) + excess(formulation, packed, limit),
+        Rule::SpreadMin { min, .. } | Rule::BaseOnDemand { min, .. } => {
+            f64::from(*min) - excess(formulation, packed, limit)
+        }
         Rule::Together { .. } => 1.0 + excess(formulation, packed, limit),
         Rule::Budget { .. } => 0.0,
     }
@@ -262,12 +305,29 @@ fn replicas(
     formulation: &Formulation,
     group: usize,
     seats: &Counts,
-    keep: impl Fn(&crate::problem::Candidate) -> bool,
+    keep: impl Fn(&Candidate) -> bool,
 ) -> f64 {
     let seats = formulation.seats[group].iter().zip(seats);
     let kept = seats
         .filter(|((place, _), _)| keep(&formulation.problem.candidates[formulation.kept[*place]]));
     kept.map(|(_, count)| f64::from(*count)).sum()
+}
+
+/// Requests a second that a demand serves on these candidates.
+fn served(
+    formulation: &Formulation,
+    packed: &Packed,
+    demand: usize,
+    keep: impl Fn(&Candidate) -> bool,
+) -> f64 {
+    let problem = formulation.problem;
+    let Some(group) = formulation.group_of(demand) else { return 0.0 };
+    let seats = formulation.seats[group].iter().zip(&packed.seats[group]);
+    let seats = seats.map(|((place, _), count)| {
+        (&problem.candidates[formulation.kept[*place]], f64::from(*count))
+    });
+    let kept = seats.filter(|(candidate, _)| keep(candidate));
+    kept.map(|(candidate, count)| problem.demands[demand].rate(candidate) * count).sum()
 }
 
 fn excess(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
@@ -282,7 +342,8 @@ fn count(number: f64, noun: &str) -> String {
 
 /// Without digits that say nothing.
 fn amount(amount: f64) -> String {
-    format!("{}", (amount * 1000.0).round() / 1000.0)
+    // Adding 0 makes a 0 of -0.
+    format!("{}", (amount * 1000.0).round() / 1000.0 + 0.0)
 }
 
 /// `$40,120` or `$40,120.50`.

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use super::formulation::Formulation;
 use super::search::Packed;
-use super::{Cost, Placement, Proof, Rental, Seats};
-use crate::problem::{Candidate, Demand, Problem};
+use super::{Cost, Placement, Proof, Rental, Seats, Served};
+use crate::problem::{Amount, Candidate, Demand, Problem};
 
 /// Turns a packed solution into a placement, without its proof.
 pub(super) fn placement(formulation: &Formulation, packed: &Packed) -> Placement {
@@ -68,6 +68,20 @@ pub(super) fn placement(formulation: &Formulation, packed: &Packed) -> Placement
         }
     }
     seats.sort_by(|a, b| (&a.workload, &a.offering).cmp(&(&b.workload, &b.offering)));
+    let mut loads: BTreeMap<String, Served> = BTreeMap::new();
+    for (index, by_demand) in &seated {
+        for (demand, replicas) in by_demand {
+            let demand = &problem.demands[*demand];
+            if let Amount::Load(load) = &demand.amount {
+                let served = loads.entry(demand.workload.clone()).or_insert(Served {
+                    asked_per_second: load.requests_per_second,
+                    served_per_second: 0.0,
+                });
+                served.served_per_second +=
+                    demand.rate(&problem.candidates[*index]) * f64::from(*replicas);
+            }
+        }
+    }
     let sites_month: BTreeMap<String, f64> = seated
         .keys()
         .map(|index| &problem.candidates[*index].site)
@@ -76,7 +90,7 @@ pub(super) fn placement(formulation: &Formulation, packed: &Packed) -> Placement
     let total_month =
         seats.iter().map(|seats| seats.cost_month).sum::<f64>() + sites_month.values().sum::<f64>();
     let cost = Cost { total_month, nodes_month, sites_month, rate_card_month };
-    Placement { seats, rentals, cost, proof: Proof::default() }
+    Placement { seats, rentals, loads, cost, proof: Proof::default() }
 }
 
 /// What is left to hand out: (demand, replicas).
@@ -88,8 +102,12 @@ fn deal(formulation: &Formulation, packed: &Packed) -> BTreeMap<(usize, usize), 
     let problem = formulation.problem;
     let mut hands = BTreeMap::new();
     for (number, group) in formulation.groups.iter().enumerate() {
-        let demands =
-            group.demands.iter().map(|demand| (*demand, problem.demands[*demand].replicas));
+        let all: u32 = packed.seats[number].iter().sum();
+        let demands = group.demands.iter().map(|demand| match problem.demands[*demand].amount {
+            Amount::Replicas(replicas) => (*demand, replicas),
+            // Alone in its group.
+            Amount::Load(_) => (*demand, all),
+        });
         // Taken from the end.
         let mut waiting: Hand = demands.rev().collect();
         for ((place, _), &count) in formulation.seats[number].iter().zip(&packed.seats[number]) {

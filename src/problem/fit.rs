@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use fleetform_contract::{Cloud, Location, Market, Offering, Reservation};
 
 use super::{Candidate, Size};
-use crate::config::{Stack, Workload, matches_pattern};
+use crate::config::{Amount, Stack, Workload, matches_pattern};
 use crate::diagnostic::Diagnostic;
 
 /// The rules, in the order in which they narrow.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step::Cloud,
     Step::Region,
     Step::Residency,
@@ -20,6 +20,7 @@ const STEPS: [Step; 12] = [
     Step::Market,
     Step::Kind,
     Step::GpuType,
+    Step::Throughput,
     Step::Architecture,
     Step::Gpus,
     Step::GpuMemory,
@@ -39,6 +40,8 @@ enum Step {
     /// With GPUs, or without for replicas that need none.
     Kind,
     GpuType,
+    /// With a GPU type on which the model's throughput is known, for who is sized by load.
+    Throughput,
     Architecture,
     Gpus,
     GpuMemory,
@@ -100,6 +103,12 @@ fn passes(step: Step, workload: &Workload, candidate: &Candidate) -> bool {
                 || needs.gpu_types.is_empty()
                 || offering.gpu_type.as_ref().is_some_and(|of| needs.gpu_types.contains(of))
         }
+        Step::Throughput => match &workload.amount {
+            Amount::Replicas(_) => true,
+            Amount::Load(load) => {
+                offering.gpu_type.as_ref().is_some_and(|of| load.rates.contains_key(of))
+            }
+        },
         // Images are built for x86_64 unless somebody says otherwise; who names a GPU that only arm64
         // machines carry, says so.
         Step::Architecture => {
@@ -232,6 +241,22 @@ fn no_offering(
                 list(offered)
             );
             ("resources.gpu_types", detail, None)
+        }
+        Step::Throughput => {
+            let model = workload.model.as_deref().unwrap_or_default();
+            let offered = distinct(before, |c| c.offering.gpu_type.clone().unwrap_or_default());
+            let told = match &workload.amount {
+                Amount::Load(load) => list(load.rates.keys().cloned()),
+                Amount::Replicas(_) => String::new(),
+            };
+            let detail = format!(
+                "`{reference}` is sized by its load, and `model.{model}` has a throughput on {told} \
+                 only. Because {may}the GPUs{there} are {}, nothing is known to serve it.",
+                list(offered.iter().cloned())
+            );
+            let first = offered.first().cloned().unwrap_or_default();
+            let hint = format!("measure it and add `throughput \"{first}\"` to `model.{model}`");
+            ("load", detail, Some(hint))
         }
         Step::Architecture => {
             let detail = format!(

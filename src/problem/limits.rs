@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleetform_contract::{Market, Quota};
 
-use super::{Candidate, Demand, place};
+use super::{Amount, Candidate, Demand, place};
 use crate::config::{SpreadOver, Stack};
 use crate::diagnostic::Span;
 
@@ -71,6 +71,29 @@ pub enum Rule {
         over: SpreadOver,
         max_replicas: u32,
         max_share: f64,
+    },
+    /// Requests a second that a demand (by index) sized by load serves without its spot nodes.
+    LoadOffSpot {
+        demand: usize,
+        min: f64,
+        max_share: f64,
+    },
+    /// Replicas of a demand sized by load that are not on spot nodes.
+    BaseOnDemand {
+        demand: usize,
+        min: u32,
+    },
+    /// Requests a second that a demand sized by load serves without any one cloud or region.
+    LoadElsewhere {
+        demand: usize,
+        over: SpreadOver,
+        min: f64,
+        max_share: f64,
+    },
+    /// Replicas of a demand sized by load: the most that its autoscaler may run.
+    MaxReplicas {
+        demand: usize,
+        max: u32,
     },
     /// All replicas of the demand at one site.
     Together {
@@ -151,9 +174,19 @@ pub(super) fn of(
             add(&path, Rule::Nodes { candidate: index, max });
         }
     }
-    let asked = demands.iter().enumerate().filter(|(_, demand)| demand.replicas > 0);
-    for (index, demand) in asked {
-        of_demand(index, demand, &mut add);
+    for (index, demand) in demands.iter().enumerate() {
+        match demand.amount {
+            Amount::Replicas(0) => {}
+            Amount::Replicas(replicas) => of_replicas(index, demand, replicas, &mut add),
+            Amount::Load(_) => {
+                let autoscale = stack.workloads[&demand.workload].autoscale.as_ref();
+                if let Some(max) = autoscale.map(|bounds| bounds.max) {
+                    let path = format!("{}.autoscale.max", demand.origin.path);
+                    add(&path, Rule::MaxReplicas { demand: index, max });
+                }
+                of_load(index, demand, &mut add);
+            }
+        }
     }
     if let Some(max_month) = stack.optimize.budget_month {
         add("optimize.budget", Rule::Budget { max_month });
@@ -162,33 +195,66 @@ pub(super) fn of(
     limits
 }
 
-fn of_demand(index: usize, demand: &Demand, add: &mut impl FnMut(&str, Rule)) {
+/// The rules of a demand whose replicas are counted.
+fn of_replicas(index: usize, demand: &Demand, replicas: u32, add: &mut impl FnMut(&str, Rule)) {
     let path = format!("{}.placement", demand.origin.path);
     if let Some(spot) = &demand.rules.spot {
         if let Some(share) = spot.max_share {
-            let max_replicas = share_of(share, demand.replicas);
+            let max_replicas = share_of(share, replicas);
             let said = SpotSaid::MaxShare(share);
             let path = format!("{path}.spot.max_share");
             add(&path, Rule::Spot { demand: index, max_replicas, said });
         }
         if spot.base_on_demand > 0 {
-            let max_replicas = demand.replicas.saturating_sub(spot.base_on_demand);
+            let max_replicas = replicas.saturating_sub(spot.base_on_demand);
             let said = SpotSaid::BaseOnDemand(spot.base_on_demand);
             let path = format!("{path}.spot.base_on_demand");
             add(&path, Rule::Spot { demand: index, max_replicas, said });
         }
     }
     for (number, spread) in demand.rules.spread.iter().enumerate() {
-        let path = format!("{path}.spread.{number}");
-        if let Some(min) = spread.min.filter(|min| *min > 1) {
-            let rule = Rule::SpreadMin { demand: index, over: spread.over, min };
-            add(&format!("{path}.min"), rule);
-        }
         if let Some(max_share) = spread.max_share {
-            let max_replicas = share_of(max_share, demand.replicas);
+            let max_replicas = share_of(max_share, replicas);
             let over = spread.over;
             let rule = Rule::SpreadShare { demand: index, over, max_replicas, max_share };
-            add(&format!("{path}.max_share"), rule);
+            add(&format!("{path}.spread.{number}.max_share"), rule);
+        }
+    }
+    of_places(index, demand, add);
+}
+
+/// The rules of a demand that is sized by load. A share is one of the load that may be lost at once: what
+/// is elsewhere serves the rest.
+fn of_load(index: usize, demand: &Demand, add: &mut impl FnMut(&str, Rule)) {
+    let path = format!("{}.placement", demand.origin.path);
+    if let Some(spot) = &demand.rules.spot {
+        if let Some(max_share) = spot.max_share {
+            let min = (1.0 - max_share) * demand.asked();
+            let path = format!("{path}.spot.max_share");
+            add(&path, Rule::LoadOffSpot { demand: index, min, max_share });
+        }
+        if spot.base_on_demand > 0 {
+            let path = format!("{path}.spot.base_on_demand");
+            add(&path, Rule::BaseOnDemand { demand: index, min: spot.base_on_demand });
+        }
+    }
+    for (number, spread) in demand.rules.spread.iter().enumerate() {
+        if let Some(max_share) = spread.max_share {
+            let (over, min) = (spread.over, (1.0 - max_share) * demand.asked());
+            let rule = Rule::LoadElsewhere { demand: index, over, min, max_share };
+            add(&format!("{path}.spread.{number}.max_share"), rule);
+        }
+    }
+    of_places(index, demand, add);
+}
+
+/// The rules on where the replicas of a demand are, however many there are.
+fn of_places(index: usize, demand: &Demand, add: &mut impl FnMut(&str, Rule)) {
+    let path = format!("{}.placement", demand.origin.path);
+    for (number, spread) in demand.rules.spread.iter().enumerate() {
+        if let Some(min) = spread.min.filter(|min| *min > 1) {
+            let rule = Rule::SpreadMin { demand: index, over: spread.over, min };
+            add(&format!("{path}.spread.{number}.min"), rule);
         }
     }
     if demand.together {

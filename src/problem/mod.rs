@@ -9,15 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard};
 
-use crate::config::{PlacementRules, SpreadOver, Stack, Workload};
+use crate::config::{self, PlacementRules, SpreadOver, Stack, Workload};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::placement::Placement;
 
+mod amount;
 mod fit;
 mod limits;
 mod size;
 mod what_if;
 
+pub use amount::{Amount, Load, requests};
 pub(crate) use fit::{EEA_BESIDE_EU, EU};
 pub use limits::{Limit, Origin, Rule, SpotSaid};
 pub use size::Size;
@@ -26,7 +28,7 @@ pub use what_if::Conditions;
 /// Hours of a month, everywhere.
 pub const HOURS_MONTH: f64 = 730.0;
 /// More replicas than any fleet has: a slip of the hand is told, not computed.
-const MAX_REPLICAS: u64 = 100_000;
+const MAX_REPLICAS: u32 = 100_000;
 
 /// Demands, offerings, limits and the last placement.
 #[derive(Clone, Debug)]
@@ -52,7 +54,7 @@ pub struct Demand {
     pub workload: String,
     /// As the user would write it: `service.chat`.
     pub reference: String,
-    pub replicas: u32,
+    pub amount: Amount,
     pub needs: Needs,
     pub size: Size,
     pub rules: PlacementRules,
@@ -152,15 +154,7 @@ pub fn pose(
             Err(error) => errors.extend(error),
         }
     }
-    let replicas: u64 = demands.iter().map(|demand| u64::from(demand.replicas)).sum();
-    if replicas > MAX_REPLICAS {
-        let detail = format!(
-            "The stack asks for {replicas} replicas; at most {MAX_REPLICAS} are placed together."
-        );
-        let largest = demands.iter().max_by_key(|demand| demand.replicas);
-        let span = largest.and_then(|demand| demand.origin.span.clone());
-        errors.push(Diagnostic::error("Too many replicas", detail).at(span));
-    }
+    errors.extend(too_many(&demands, &all));
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -173,6 +167,27 @@ pub fn pose(
         .collect();
     let limits = limits::of(stack, quotas, &demands, &candidates);
     Ok(Problem { demands, candidates, sites, rate_cards, limits, last: last.cloned(), warnings })
+}
+
+fn too_many(demands: &[Demand], all: &[Candidate]) -> Option<Diagnostic> {
+    // Of a load, as many as it takes of the fastest.
+    let fewest = |demand: &Demand| match demand.amount {
+        Amount::Replicas(replicas) => f64::from(replicas),
+        Amount::Load(_) => {
+            let rates = demand.candidates.iter().map(|index| demand.rate(&all[*index]));
+            (demand.asked() / rates.fold(0.0, f64::max)).ceil()
+        }
+    };
+    let replicas: f64 = demands.iter().map(fewest).sum();
+    if replicas <= f64::from(MAX_REPLICAS) {
+        return None;
+    }
+    let detail = format!(
+        "The stack asks for {replicas} replicas; at most {MAX_REPLICAS} are placed together."
+    );
+    let largest = demands.iter().max_by(|a, b| fewest(a).total_cmp(&fewest(b)));
+    let span = largest.and_then(|demand| demand.origin.span.clone());
+    Some(Diagnostic::error("Too many replicas", detail).at(span))
 }
 
 fn candidates<'a>(
@@ -265,7 +280,15 @@ fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>
     Demand {
         workload: name.to_owned(),
         reference: workload.reference.clone(),
-        replicas: workload.replicas,
+        amount: match &workload.amount {
+            config::Amount::Replicas(replicas) => Amount::Replicas(*replicas),
+            config::Amount::Load(load) => Amount::Load(Load {
+                requests_per_second: load.requests_per_second,
+                rates: load.rates.clone(),
+                // A service answers, however little it is asked.
+                least: workload.autoscale.as_ref().map_or(1, |bounds| bounds.min),
+            }),
+        },
         needs: workload.needs.clone(),
         size: Size::of_replica(&workload.needs),
         rules: workload.placement.clone(),

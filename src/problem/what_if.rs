@@ -77,7 +77,7 @@ impl Problem {
     }
 
     /// The problem in which one limit (by its index) lets `more` units through: GPUs, CPUs, nodes,
-    /// replicas or dollars, as the limit counts. A demand that must stay together may be split then.
+    /// replicas, requests a second or dollars, as the limit counts. A demand that must stay together may be split then.
     pub fn relaxed(&self, limit: usize, more: u32) -> Problem {
         let mut relaxed = self.clone();
         match &mut relaxed.limits[limit].rule {
@@ -89,6 +89,11 @@ impl Problem {
             Rule::CapacityGpus { max, .. }
             | Rule::CapacityCpus { max, .. }
             | Rule::Budget { max_month: max } => *max += f64::from(more),
+            Rule::LoadOffSpot { min, .. } | Rule::LoadElsewhere { min, .. } => {
+                *min = (*min - f64::from(more)).max(0.0);
+            }
+            Rule::BaseOnDemand { min, .. } => *min = min.saturating_sub(more),
+            Rule::MaxReplicas { max, .. } => *max = max.saturating_add(more),
             Rule::SpreadMin { min, .. } => *min = min.saturating_sub(more).max(1),
             Rule::Together { demand } => {
                 let demand = *demand;

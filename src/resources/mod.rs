@@ -13,7 +13,7 @@ use fleetform_contract::{
 
 use crate::clouds::Clouds;
 use crate::config::Stack;
-use crate::placement::Placement;
+use crate::placement::{Placement, Rental};
 
 pub use computed::computed;
 
@@ -59,7 +59,7 @@ pub fn sites(stack: &Stack, placement: &Placement) -> Vec<Site> {
             offering: offering.clone(),
             nodes,
             min_nodes: nodes,
-            max_nodes: nodes + nodes_for_growth(stack, rental),
+            max_nodes: nodes + nodes_for_growth(stack, placement, rental),
             workloads: workloads.into_iter().cloned().collect(),
         });
     }
@@ -73,8 +73,9 @@ pub fn sites(stack: &Stack, placement: &Placement) -> Vec<Site> {
             let pool = format!("{}/{}", offering.instance_type, offering.market);
             *by_site.entry(offering.site()).or_default().entry(pool).or_default() += seats.replicas;
         }
+        let all = by_site.values().flat_map(BTreeMap::values).sum();
         for (site, pools) in by_site {
-            let replicas = pools.values().sum();
+            let replicas = (pools.values().sum(), all);
             let site = sites.get_mut(&site).expect("seats sit on rented nodes");
             site.workloads.push(at_site(stack, name, workload, replicas, pools));
         }
@@ -82,12 +83,12 @@ pub fn sites(stack: &Stack, placement: &Placement) -> Vec<Site> {
     sites.into_values().collect()
 }
 
-/// A workload's part at one site.
+/// A workload's part at one site: so many of all its replicas.
 fn at_site(
     stack: &Stack,
     name: &str,
     workload: &crate::config::Workload,
-    replicas: u32,
+    (replicas, all): (u32, u32),
     pools: BTreeMap<String, u32>,
 ) -> Workload {
     Workload {
@@ -103,8 +104,8 @@ fn at_site(
         port: workload.port,
         health: workload.health.clone(),
         autoscale: workload.autoscale.as_ref().map(|bounds| Autoscale {
-            min: share(bounds.min, replicas, workload.replicas).max(1),
-            max: share(bounds.max, replicas, workload.replicas).max(replicas),
+            min: share(bounds.min, replicas, all).max(1),
+            max: share(bounds.max, replicas, all).max(replicas),
             target_cpu: bounds.target_cpu,
         }),
     }
@@ -116,7 +117,7 @@ fn share(bound: u32, replicas: u32, all: u32) -> u32 {
 }
 
 /// Nodes that a pool may grow by, so that its workloads' autoscalers can reach their maximum.
-fn nodes_for_growth(stack: &Stack, rental: &crate::placement::Rental) -> u32 {
+fn nodes_for_growth(stack: &Stack, placement: &Placement, rental: &Rental) -> u32 {
     let mut seats: BTreeMap<&String, u32> = BTreeMap::new();
     let mut densest: BTreeMap<&String, u32> = BTreeMap::new();
     for (workload, replicas) in rental.nodes.iter().flatten() {
@@ -127,7 +128,9 @@ fn nodes_for_growth(stack: &Stack, rental: &crate::placement::Rental) -> u32 {
     let growth = seats.iter().map(|(name, replicas)| {
         let workload = &stack.workloads[*name];
         let Some(bounds) = &workload.autoscale else { return 0 };
-        let most = share(bounds.max, *replicas, workload.replicas);
+        let everywhere = placement.seats.iter().filter(|seats| seats.workload == **name);
+        let all = everywhere.map(|seats| seats.replicas).sum();
+        let most = share(bounds.max, *replicas, all);
         most.saturating_sub(*replicas).div_ceil(densest[name].max(1))
     });
     growth.sum()

@@ -11,6 +11,7 @@ use super::money::{difference, dollars};
 use super::table::{Align, table};
 use crate::placement::Placement;
 use crate::plan::{Action, CheckStatus, Operation, Plan};
+use crate::problem::requests;
 
 /// The whole plan, with tables of at most `width` columns. It ends with a newline.
 pub fn plan(plan: &Plan, paint: Paint, width: usize) -> String {
@@ -143,6 +144,15 @@ pub fn placement(placement: &Placement, paint: Paint, width: usize) -> String {
     if shares_nodes(placement) {
         text +=
             "\n  A node that holds several services counts in the row of each, and is paid once.\n";
+    }
+    for (index, (workload, load)) in placement.loads.iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        let _ = writeln!(
+            text,
+            "{gap}  {workload} is sized for {}; its replicas can serve {:.1}.",
+            requests(load.asked_per_second),
+            load.served_per_second
+        );
     }
     let _ = writeln!(
         text,

@@ -125,6 +125,7 @@ fn placement() -> Placement {
     Placement {
         seats: vec![seats("chat", 2, 1_095.0), seats("embed", 2, 365.0)],
         rentals: BTreeMap::from([(offering.id(), rental)]),
+        loads: BTreeMap::new(),
         cost: Cost {
             total_month: 1_533.0,
             nodes_month: 1_460.0,

@@ -50,7 +50,27 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a block as argument", "SERVICE  resources = { gpus = 1 }\n}"),
     ("an argument as block", "SERVICE  env { A = 1 }\n}"),
     ("unknown nested block", "SERVICE  resurces { gpus = 1 }\n}"),
-    ("a nested block for later", "SERVICE  load { requests_per_second = 5 }\n}"),
+    ("a nested block for later", "SERVICE  lifecycle { ignore_changes = [] }\n}"),
+    (
+        "load without a model",
+        "SERVICE  load { requests_per_second = 5 }\n  resources { gpus = 1 }\n}",
+    ),
+    (
+        "load without a throughput",
+        "model \"m\" {}\nSERVICE  model = model.m\n  load { requests_per_second = 5 }\n  resources { gpus = 1 }\n}",
+    ),
+    (
+        "load and replicas",
+        "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nSERVICE  model = model.m\n  replicas = 2\n  load { requests_per_second = 5 }\n  resources { gpus = 1 }\n}",
+    ),
+    (
+        "load without GPUs",
+        "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nSERVICE  model = model.m\n  load { requests_per_second = 5 }\n}",
+    ),
+    (
+        "load of nothing",
+        "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nSERVICE  model = model.m\n  load {}\n  resources { gpus = 1 }\n}",
+    ),
     ("an argument for later", "SERVICE  protect = true\n}"),
     ("together", "SERVICE  placement {\n    together_with = [service.b]\n  }\n}"),
     ("build", "image \"y\" {\n  build { context = \".\" }\n}"),

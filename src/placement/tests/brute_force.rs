@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::{Capacity, Quota, RateCard, Reservation};
+use fleetform_contract::{Autoscale, Capacity, Quota, RateCard, Reservation};
 
 use super::support::*;
-use crate::config::{SpotRules, Spread, SpreadOver};
+use crate::config::{self, SpotRules, Spread, SpreadOver};
 use crate::placement::formulation::Formulation;
 use crate::placement::{check, reduce, solve_among};
-use crate::problem::{Problem, Rule};
+use crate::problem::{Amount, Candidate, Demand, Problem, Rule};
 
 /// The least cost by exhaustion: every distribution of every demand's replicas over its candidates, and
 /// for each the fewest nodes; nothing of the model in it. `None` where no distribution keeps the limits.
@@ -28,7 +28,35 @@ fn distribute(problem: &Problem, demand: usize, seats: &mut Vec<Vec<u32>>, best:
         }
         return;
     }
-    hand_out(problem, demand, 0, problem.demands[demand].replicas, seats, best);
+    match problem.demands[demand].amount {
+        Amount::Replicas(replicas) => hand_out(problem, demand, 0, replicas, seats, best),
+        Amount::Load(_) => try_numbers(problem, demand, 0, seats, best),
+    }
+}
+
+/// Every number of replicas on every candidate, up to more than could be of use.
+fn try_numbers(
+    problem: &Problem,
+    demand: usize,
+    choice: usize,
+    seats: &mut Vec<Vec<u32>>,
+    best: &mut Option<f64>,
+) {
+    let asked = &problem.demands[demand];
+    let Some(&candidate) = asked.candidates.get(choice) else {
+        return distribute(problem, demand + 1, seats, best);
+    };
+    for count in 0..=enough(problem, demand, candidate) {
+        seats[demand][candidate] = count;
+        try_numbers(problem, demand, choice + 1, seats, best);
+    }
+    seats[demand][candidate] = 0;
+}
+
+fn enough(problem: &Problem, demand: usize, candidate: usize) -> u32 {
+    let Amount::Load(load) = &problem.demands[demand].amount else { unreachable!("by load") };
+    let gpu_type = problem.candidates[candidate].offering.gpu_type.as_ref().expect("a GPU");
+    (load.requests_per_second / load.rates[gpu_type]).ceil() as u32 + load.least.max(2)
 }
 
 fn hand_out(
@@ -52,7 +80,27 @@ fn hand_out(
     seats[demand][choices[choice]] = 0;
 }
 
+fn load(demand: &Demand) -> f64 {
+    let Amount::Load(load) = &demand.amount else { unreachable!("by load") };
+    load.requests_per_second
+}
+
+fn rate(demand: &Demand, candidate: &Candidate) -> f64 {
+    let Amount::Load(load) = &demand.amount else { unreachable!("by load") };
+    candidate.offering.gpu_type.as_ref().and_then(|of| load.rates.get(of)).copied().unwrap_or(0.0)
+}
+
 fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
+    for (demand, seats) in problem.demands.iter().zip(seats) {
+        if let Amount::Load(load) = &demand.amount {
+            let numbers = problem.candidates.iter().zip(seats);
+            let served: f64 = numbers.map(|(c, n)| rate(demand, c) * f64::from(*n)).sum();
+            let all: u32 = seats.iter().sum();
+            if served + 1e-9 < load.requests_per_second || all < load.least {
+                return None;
+            }
+        }
+    }
     let mut nodes = Vec::new();
     for (index, candidate) in problem.candidates.iter().enumerate() {
         let mut items = Vec::new();
@@ -108,6 +156,31 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
             Rule::SpreadShare { demand, over, max_replicas, .. } => {
                 spread(*demand, *over).values().all(|count| count <= max_replicas)
             }
+            Rule::LoadOffSpot { demand, max_share, .. } => {
+                let asked = &problem.demands[*demand];
+                let steady = all().filter(|(_, c)| c.offering.market != SPOT);
+                let served: f64 =
+                    steady.map(|(i, c)| rate(asked, c) * f64::from(seats[*demand][i])).sum();
+                served + 1e-9 >= (1.0 - max_share) * load(asked)
+            }
+            Rule::BaseOnDemand { demand, min } => {
+                let steady = all().filter(|(_, c)| c.offering.market != SPOT);
+                steady.map(|(i, _)| seats[*demand][i]).sum::<u32>() >= *min
+            }
+            Rule::LoadElsewhere { demand, over, max_share, .. } => {
+                let asked = &problem.demands[*demand];
+                let place = |c: &Candidate| match over {
+                    SpreadOver::Cloud => c.offering.cloud.clone(),
+                    _ => c.offering.site(),
+                };
+                all().all(|(_, lost)| {
+                    let kept = all().filter(|(_, c)| place(c) != place(lost));
+                    let served: f64 =
+                        kept.map(|(i, c)| rate(asked, c) * f64::from(seats[*demand][i])).sum();
+                    served + 1e-9 >= (1.0 - max_share) * load(asked)
+                })
+            }
+            Rule::MaxReplicas { demand, max } => seats[*demand].iter().sum::<u32>() <= *max,
             Rule::Together { demand } => spread(*demand, SpreadOver::Region).len() <= 1,
             Rule::CapacityCpus { .. } | Rule::Budget { .. } => unreachable!("not generated"),
         };
@@ -246,44 +319,110 @@ pub(super) fn random(seed: u64) -> World {
     world
 }
 
+/// How many distributions there are to try, about.
+fn distributions(problem: &Problem) -> f64 {
+    let of = |(index, demand): (usize, &Demand)| -> f64 {
+        match demand.amount {
+            Amount::Replicas(replicas) => (demand.candidates.len() as f64).powi(replicas as i32),
+            Amount::Load(_) => {
+                let numbers = demand.candidates.iter();
+                numbers.map(|c| 1.0 + f64::from(enough(problem, index, *c))).product()
+            }
+        }
+    };
+    problem.demands.iter().enumerate().map(of).product()
+}
+
+#[derive(Default)]
+struct Told {
+    placed: u32,
+    clashes: u32,
+    cuts: u32,
+}
+
+/// The solver and brute force say the same of a problem, with and without covered candidates.
+fn agree(problem: &Problem, seed: u64) -> Told {
+    let mut told = Told::default();
+    let groups = reduce::groups(problem);
+    let plain: Vec<usize> = (0..problem.candidates.len()).collect();
+    let kept = reduce::undominated(problem, &groups);
+    let least = cheapest(problem);
+    for kept in [&kept, &plain] {
+        match (least, solve_among(problem, &groups, kept)) {
+            (Some(least), Ok(placement)) => {
+                told.placed += 1;
+                told.cuts += placement.proof.packing_cuts;
+                let total = placement.cost.total_month;
+                assert!((least - total).abs() < 1e-6, "seed {seed}: {total}, least is {least}");
+                let proof = &placement.proof;
+                assert!(proof.bound_month <= least + 1e-6, "seed {seed}: {proof:?}");
+                assert!(proof.gap < 1e-6, "seed {seed}: {proof:?}");
+                check(problem, &placement).unwrap_or_else(|e| panic!("seed {seed}: {e:?}"));
+            }
+            (None, Err(errors)) => {
+                told.clashes += 1;
+                let summary = &errors[0].summary;
+                assert_eq!(summary, "No placement satisfies every limit", "seed {seed}");
+                assert!(!errors[0].detail.contains("work limit"), "seed {seed}: {errors:?}");
+            }
+            (least, found) => panic!("seed {seed}: least is {least:?}, found {found:?}"),
+        }
+    }
+    told
+}
+
+/// One or two services sized by load, sometimes beside one with replicas.
+fn random_load(seed: u64) -> World {
+    let mut world = random(seed);
+    let mut dice = Dice(seed ^ 0x10ad);
+    world.stack.workloads.retain(|name, _| name != "c");
+    for workload in world.stack.workloads.values_mut() {
+        workload.needs.gpus = dice.pick(&[1, 1, 2]);
+        if workload.reference == "service.b" && dice.chance(40) {
+            continue;
+        }
+        let rates = [("L4", dice.pick(&[2.0, 3.5, 4.0])), ("A100", dice.pick(&[5.0, 9.0, 18.0]))];
+        let rates = rates.iter().map(|(name, rate)| ((*name).to_owned(), *rate));
+        let requests_per_second = dice.pick(&[0.0, 1.0, 6.3, 9.0, 12.0, 20.0]);
+        workload.amount =
+            config::Amount::Load(config::Load { requests_per_second, rates: rates.collect() });
+        if dice.chance(30) {
+            let min = 1 + dice.roll(2) as u32;
+            let max = min + dice.roll(3) as u32;
+            workload.autoscale = Some(Autoscale { min, max, target_cpu: 0.8 });
+        }
+    }
+    world
+}
+
+#[test]
+fn random_loads_cost_what_trying_everything_finds() {
+    let mut all = Told::default();
+    for seed in 0..300 {
+        let Ok(problem) = random_load(seed).pose() else { continue };
+        if distributions(&problem) > 3e3 {
+            continue;
+        }
+        let told = agree(&problem, seed);
+        all.placed += told.placed;
+        all.clashes += told.clashes;
+    }
+    assert!(all.placed > 80 && all.clashes > 10, "{} {}", all.placed, all.clashes);
+}
+
 #[test]
 fn random_problems_cost_what_trying_everything_finds() {
     let (mut placed, mut clashes, mut cuts) = (0, 0, 0);
     for seed in 0..400 {
         let world = random(seed);
         let Ok(problem) = world.pose() else { continue };
-        let size: f64 = problem
-            .demands
-            .iter()
-            .map(|demand| (demand.candidates.len() as f64).powi(demand.replicas as i32))
-            .product();
-        if size > 3e5 {
+        if distributions(&problem) > 3e5 {
             continue;
         }
-        let groups = reduce::groups(&problem);
-        let plain: Vec<usize> = (0..problem.candidates.len()).collect();
-        let kept = reduce::undominated(&problem, &groups);
-        for kept in [&kept, &plain] {
-            match (cheapest(&problem), solve_among(&problem, &groups, kept)) {
-                (Some(least), Ok(placement)) => {
-                    placed += 1;
-                    cuts += placement.proof.packing_cuts;
-                    let total = placement.cost.total_month;
-                    assert!((least - total).abs() < 1e-6, "seed {seed}: {total}, least is {least}");
-                    let proof = &placement.proof;
-                    assert!(proof.bound_month <= least + 1e-6, "seed {seed}: {proof:?}");
-                    assert!(proof.gap < 1e-6, "seed {seed}: {proof:?}");
-                    check(&problem, &placement).unwrap_or_else(|e| panic!("seed {seed}: {e:?}"));
-                }
-                (None, Err(errors)) => {
-                    clashes += 1;
-                    let summary = &errors[0].summary;
-                    assert_eq!(summary, "No placement satisfies every limit", "seed {seed}");
-                    assert!(!errors[0].detail.contains("work limit"), "seed {seed}: {errors:?}");
-                }
-                (least, found) => panic!("seed {seed}: least is {least:?}, found {found:?}"),
-            }
-        }
+        let told = agree(&problem, seed);
+        placed += told.placed;
+        clashes += told.clashes;
+        cuts += told.cuts;
     }
     assert!(placed > 200 && clashes > 40 && cuts > 5, "{placed} {clashes} {cuts}");
 }

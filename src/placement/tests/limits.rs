@@ -6,7 +6,7 @@ use fleetform_contract::{Capacity, Offering, Quota, Reservation};
 use insta::assert_snapshot;
 
 use super::support::*;
-use crate::config::{SpotRules, Spread, SpreadOver};
+use crate::config::{Amount, SpotRules, Spread, SpreadOver};
 use crate::placement::Placement;
 
 /// Replicas by offering, over all workloads.
@@ -183,7 +183,8 @@ fn a_budget_binds_at_the_cheapest_cost() {
 fn too_little_capacity() {
     let mut world = lepton().say(&["cloud.aws.capacity.gpus", "cloud.azure.capacity.gpus"]);
     let service = world.stack.workloads.get_mut("service-1").expect("the first");
-    service.replicas += 6;
+    let Amount::Replicas(replicas) = &mut service.amount else { panic!("it has replicas") };
+    *replicas += 6;
     assert_snapshot!(world.refusal(), @r"
     No placement satisfies every limit (at cloud.azure.capacity.gpus)
     `cloud.azure` has capacity for 10 GPUs; 12 are needed (main.hcl:2).
@@ -307,7 +308,7 @@ fn one_site_is_too_small() {
             aws(world).quotas.push(quota(Some(region), None, 3));
         }
         only_aws(world);
-        chat(world).replicas = 6;
+        chat(world).amount = Amount::Replicas(6);
         chat(world).placement.split = false;
     });
     let said = ["service.chat.placement.split", "cloud.aws.quota.0", "cloud.aws.quota.1"];

@@ -7,4 +7,5 @@ mod explain;
 mod export;
 mod known;
 mod limits;
+mod load;
 pub(crate) mod support;

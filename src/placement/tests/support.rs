@@ -8,7 +8,7 @@ use fleetform_contract::{
     Capacity, Cloud, JobSettings, Market, Needs, Offering, RateCard, SecretKey, Vault,
 };
 
-use crate::config::{Optimize, PlacementRules, Stack, StateSettings, Workload};
+use crate::config::{Amount, Load, Optimize, PlacementRules, Stack, StateSettings, Workload};
 use crate::diagnostic::{Diagnostic, Sources, Span};
 use crate::placement::{Placement, solve};
 use crate::problem::{Problem, pose};
@@ -63,7 +63,7 @@ pub fn service(name: &str, replicas: u32, gpus: u32) -> Workload {
         job: None,
         image: "image".to_owned(),
         model: None,
-        replicas,
+        amount: Amount::Replicas(replicas),
         port: None,
         command: Vec::new(),
         env: BTreeMap::new(),
@@ -72,6 +72,17 @@ pub fn service(name: &str, replicas: u32, gpus: u32) -> Workload {
         placement: PlacementRules::default(),
         autoscale: None,
         health: None,
+    }
+}
+
+/// A service sized by load, whose replicas need one GPU: requests a second in all, and of one replica by
+/// GPU type.
+pub fn loaded(name: &str, requests_per_second: f64, rates: &[(&str, f64)]) -> Workload {
+    let rates = rates.iter().map(|(gpu_type, rate)| ((*gpu_type).to_owned(), *rate)).collect();
+    Workload {
+        model: Some("model".to_owned()),
+        amount: Amount::Load(Load { requests_per_second, rates }),
+        ..service(name, 1, 1)
     }
 }
 

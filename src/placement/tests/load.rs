@@ -1,0 +1,234 @@
+//! Services that are sized by their load: which GPU types, and how many of each.
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+
+use super::support::*;
+use crate::config::{Amount, SpotRules, Spread, SpreadOver, Workload};
+use crate::placement::{Placement, Served, check};
+
+fn nodes(placement: &Placement) -> BTreeMap<&str, usize> {
+    placement.rentals.iter().map(|(id, rental)| (id.as_str(), rental.nodes.len())).collect()
+}
+
+const SMALL: &str = "aws/r/small/on_demand";
+const LARGE: &str = "aws/r/large/on_demand";
+const LARGE_ON_SPOT: &str = "aws/r/large/spot";
+const LARGE_ELSEWHERE: &str = "gcp/r/large/on_demand";
+
+/// Two GPU types: a small one at 1 dollar for 4 requests a second, a large one at 3 for 18.
+fn mix(requests_per_second: f64, change: impl FnOnce(&mut Workload)) -> World {
+    let mut chat = loaded("chat", requests_per_second, &[("L4", 4.0), ("A100", 18.0)]);
+    change(&mut chat);
+    let mut elsewhere = gpu(LARGE_ELSEWHERE, "A100", 1, 40.0, 3.5);
+    elsewhere.region = "r".to_owned();
+    world(
+        vec![cloud("aws"), cloud("gcp")],
+        vec![chat],
+        vec![
+            gpu(SMALL, "L4", 1, 24.0, 1.0),
+            gpu(LARGE, "A100", 1, 40.0, 3.0),
+            gpu(LARGE_ON_SPOT, "A100", 1, 40.0, 1.5),
+            elsewhere,
+            // Nobody knows what it serves there, so it is none of the choices.
+            gpu("aws/r/unknown/on_demand", "H100", 1, 80.0, 0.01),
+        ],
+    )
+}
+
+#[test]
+fn type_and_number_are_chosen_together() {
+    for (load, expected) in [
+        (0.0, vec![(SMALL, 1)]),
+        (4.0, vec![(SMALL, 1)]),
+        (4.1, vec![(SMALL, 2)]),
+        // Three small ones cost what a large one does, and serve less.
+        (12.1, vec![(LARGE, 1)]),
+        (18.0, vec![(LARGE, 1)]),
+        // The rest is for small ones.
+        (22.0, vec![(LARGE, 1), (SMALL, 1)]),
+        (500.0, vec![(LARGE, 28)]),
+        (494.0, vec![(LARGE, 27), (SMALL, 2)]),
+    ] {
+        let placement = mix(load, |_| {}).solve();
+        assert_eq!(nodes(&placement), BTreeMap::from_iter(expected), "{load}");
+        let Served { asked_per_second, served_per_second } = placement.loads["chat"];
+        assert_eq!(asked_per_second, load);
+        assert!(served_per_second >= load, "{load}: {served_per_second}");
+    }
+}
+
+/// The toy instance of Mélange (Griggs et al. 2024, section 3): a service whose small requests are cheapest on
+/// a small GPU and whose large ones need a large GPU. Each kind of request is a service of its own here,
+/// and both share the nodes. The known answer is that a mix of both types is cheaper than either alone.
+#[test]
+fn a_mix_of_gpu_types_is_cheaper_than_any_one() {
+    let toy = |types: &[&str]| {
+        let mut small = loaded("small-requests", 7.0, &[("A10G", 2.0), ("A100", 4.0)]);
+        let mut large = loaded("large-requests", 3.0, &[("A10G", 0.5), ("A100", 3.0)]);
+        for workload in [&mut small, &mut large] {
+            workload.needs.gpu_types = types.iter().map(|name| (*name).to_owned()).collect();
+        }
+        world(
+            vec![cloud("aws")],
+            vec![small, large],
+            vec![
+                gpu("aws/r/a10g/on_demand", "A10G", 1, 24.0, 1.01),
+                gpu("aws/r/a100/on_demand", "A100", 1, 80.0, 3.67),
+            ],
+        )
+    };
+    let cost = |types: &[&str]| toy(types).solve().cost.total_month / 730.0;
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+    close(cost(&["A10G"]), 10.0 * 1.01);
+    close(cost(&["A100"]), 3.0 * 3.67);
+    close(cost(&["A10G", "A100"]), 4.0 * 1.01 + 3.67);
+}
+
+#[test]
+fn a_share_of_spot_may_be_lost_at_once() {
+    let spot = |max_share, base_on_demand| {
+        move |chat: &mut Workload| {
+            chat.placement.markets.push(SPOT);
+            chat.placement.spot = Some(SpotRules { max_share, base_on_demand });
+        }
+    };
+    // Half of 36 must be served without spot.
+    let placement = mix(36.0, spot(Some(0.5), 0)).solve();
+    assert_eq!(nodes(&placement), BTreeMap::from([(LARGE, 1), (LARGE_ON_SPOT, 1)]));
+    let placement = mix(36.0, spot(Some(0.9), 0)).solve();
+    assert_eq!(nodes(&placement), BTreeMap::from([(LARGE_ON_SPOT, 2), (SMALL, 1)]));
+    let placement = mix(36.0, spot(None, 2)).solve();
+    assert_eq!(nodes(&placement), BTreeMap::from([(LARGE_ON_SPOT, 2), (SMALL, 2)]));
+}
+
+#[test]
+fn a_place_may_be_lost_at_once() {
+    let over = |over, min, max_share| {
+        move |chat: &mut Workload| chat.placement.spread = vec![Spread { over, min, max_share }]
+    };
+    let placement = mix(36.0, over(SpreadOver::Cloud, None, Some(0.5))).solve();
+    assert_eq!(nodes(&placement), BTreeMap::from([(LARGE, 1), (LARGE_ELSEWHERE, 1)]));
+    let placement = mix(4.0, over(SpreadOver::Cloud, Some(2), None)).solve();
+    assert_eq!(nodes(&placement), BTreeMap::from([(SMALL, 1), (LARGE_ELSEWHERE, 1)]));
+}
+
+#[test]
+fn an_autoscaler_bounds_the_number() {
+    let bounds = |min, max| {
+        move |chat: &mut Workload| {
+            chat.autoscale = Some(fleetform_contract::Autoscale { min, max, target_cpu: 0.8 });
+        }
+    };
+    assert_eq!(nodes(&mix(4.0, bounds(3, 9)).solve()), BTreeMap::from([(SMALL, 3)]));
+    assert_eq!(nodes(&mix(12.0, bounds(1, 2)).solve()), BTreeMap::from([(LARGE, 1)]));
+    let refusal = mix(40.0, bounds(1, 2)).say(&["service.chat.autoscale.max"]).refusal();
+    assert_snapshot!(refusal, @r"
+    No placement satisfies every limit (at service.chat.autoscale.max)
+    `service.chat` may have 2 replicas (autoscale.max); 3 are needed (main.hcl:1).
+    hint: change this limit that far, or ask for less; no smaller change is enough
+    ");
+}
+
+#[test]
+fn nodes_and_rates_meet_in_large_nodes() {
+    // Eight GPUs for the price of six: 500 requests a second are 28 replicas, or three nodes and two more.
+    let mut chat = loaded("chat", 500.0, &[("A100", 18.0)]);
+    chat.needs.gpus = 1;
+    let eights = world(
+        vec![cloud("aws")],
+        vec![chat],
+        vec![
+            gpu("aws/r/one/on_demand", "A100", 1, 40.0, 1.0),
+            gpu("aws/r/eight/on_demand", "A100", 8, 40.0, 6.0),
+        ],
+    );
+    let expected = BTreeMap::from([("aws/r/eight/on_demand", 3), ("aws/r/one/on_demand", 4)]);
+    assert_eq!(nodes(&eights.solve()), expected);
+}
+
+#[test]
+fn nothing_known_to_serve_it_is_told() {
+    let refusal = mix(4.0, |chat| chat.needs.gpu_types = vec!["H100".to_owned()]);
+    assert_snapshot!(refusal.say(&["service.chat.load"]).refusal(), @r#"
+    No offering fits (at service.chat.load)
+    `service.chat` is sized by its load, and `model.model` has a throughput on A100 and L4 only. Because `service.chat` can run in aws/r only and the GPUs there are H100, nothing is known to serve it.
+    hint: measure it and add `throughput "H100"` to `model.model`
+    "#);
+    let mut none = mix(4.0, |_| {});
+    let chat = none.stack.workloads.get_mut("chat").expect("chat");
+    let Amount::Load(load) = &mut chat.amount else { panic!("by load") };
+    load.requests_per_second = 1e9;
+    assert_snapshot!(none.say(&["service.chat"]).refusal(), @r"
+    Too many replicas (at service.chat)
+    The stack asks for 55555556 replicas; at most 100000 are placed together.
+    ");
+}
+
+#[test]
+fn limits_that_clash_with_a_load_are_told() {
+    let mut short = mix(36.0, |chat| {
+        chat.placement.clouds = vec!["aws".to_owned()];
+        chat.placement.markets.push(SPOT);
+        chat.placement.spot = Some(SpotRules { max_share: Some(0.5), base_on_demand: 0 });
+    });
+    let quota = |gpu_type: &str, max_gpus| fleetform_contract::Quota {
+        region: None,
+        gpu_type: Some(gpu_type.to_owned()),
+        max_gpus,
+    };
+    let aws = short.stack.clouds.get_mut("aws").expect("aws");
+    aws.quotas = vec![quota("A100", 1), quota("L4", 3)];
+    let said = ["cloud.aws.quota.0", "cloud.aws.quota.1", "service.chat.placement.spot.max_share"];
+    assert_snapshot!(short.say(&said).refusal(), @r"
+    No placement satisfies every limit (at cloud.aws.quota.0)
+    `cloud.aws` has a quota of 1 A100 GPU; 2 are needed (main.hcl:1).
+    hint: change this limit that far, or ask for less; no smaller change is enough
+    ");
+}
+
+#[test]
+fn what_is_served_elsewhere_is_told() {
+    let alone = mix(36.0, |chat| {
+        chat.placement.clouds = vec!["aws".to_owned()];
+        let over = SpreadOver::Cloud;
+        chat.placement.spread = vec![Spread { over, min: None, max_share: Some(0.5) }];
+    });
+    let said = ["service.chat.placement.spread.0.max_share"];
+    assert_snapshot!(alone.say(&said).refusal(), @r"
+    No placement satisfies every limit (at service.chat.placement.spread.0.max_share)
+    `service.chat` must serve 18 of 36 requests per second without any one cloud (max_share = 0.5); 0 can be (main.hcl:1).
+    hint: change this limit that far, or ask for less; no smaller change is enough
+    ");
+}
+
+#[test]
+fn lies_about_a_load_are_found() {
+    let world = mix(22.0, |_| {});
+    let (problem, placement) = (world.problem(), world.solve());
+    assert_eq!(check(&problem, &placement), Ok(()));
+    type Lie = fn(&mut Placement);
+    let lies: Vec<(Lie, &str)> = vec![
+        (
+            |p| p.seats.retain(|seats| seats.offering == LARGE),
+            "chat serves 18 requests a second of 22",
+        ),
+        (|p| p.seats.clear(), "chat has 0 seats, at least 1"),
+        (|p| p.loads.clear(), "chat serves 22 requests a second, not None"),
+        (|p| p.loads.values_mut().for_each(|load| load.served_per_second += 1.0), "not Some"),
+        (
+            |p| {
+                let served = p.loads["chat"];
+                p.loads.insert("web".to_owned(), served);
+            },
+            "web has no load",
+        ),
+    ];
+    for (lie, words) in lies {
+        let mut placement = placement.clone();
+        lie(&mut placement);
+        let broken = check(&problem, &placement).expect_err(words).join("\n");
+        assert!(broken.contains(words), "{words}: {broken}");
+    }
+}
