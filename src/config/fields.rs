@@ -317,6 +317,50 @@ impl<'r> Reader<'r> {
         Some(labels)
     }
 
+    /// The instance names of the services and jobs in a list of references; a repeated block stands for
+    /// all its instances.
+    pub(super) fn workloads(&self, name: &str) -> Vec<String> {
+        let Some(value) = self.target(name) else { return Vec::new() };
+        let Value::List(items) = value else {
+            self.wrong_type(name, "a list of services is required", "write `[service.name]`");
+            return Vec::new();
+        };
+        let mut names: Vec<String> = Vec::new();
+        for item in items {
+            let one = |item: &Value| {
+                let map = item.as_map()?;
+                let address = map.get("address")?.as_str()?;
+                let is_workload = address.starts_with("service.") || address.starts_with("job.");
+                map.get("name").filter(|_| is_workload)?.as_str().map(str::to_owned)
+            };
+            let found = match item {
+                Value::String(label) => self.table.workloads(label),
+                Value::Map(instances) => one(item)
+                    .map(|name| vec![name])
+                    .or_else(|| instances.values().map(one).collect::<Option<_>>()),
+                _ => None,
+            };
+            match (found, item) {
+                (Some(found), _) => names.extend(found),
+                (None, Value::String(label)) => {
+                    let known = ["service", "job"].iter().flat_map(|kind| self.table.labels(kind));
+                    let hint = match nearest(label, known) {
+                        Some(near) => format!("did you mean {near:?}?"),
+                        None => format!("declare it: `service \"{label}\" {{ … }}`"),
+                    };
+                    let detail = format!("There is no service and no job named {label:?}.");
+                    self.fail(name, "Reference to undeclared block", detail, &hint);
+                }
+                (None, _) => {
+                    self.wrong_type(name, "services and jobs are required", "write `service.name`");
+                }
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
     fn one_reference(&self, name: &str, value: &Value, kind: &str) -> Option<String> {
         let label = match value {
             Value::Map(map) => {

@@ -191,9 +191,17 @@ static LOAD: Schema = leaf(&["requests_per_second"]);
 static HEALTH: Schema = leaf(&["initial_delay", "path", "port"]);
 
 static PLACEMENT: Schema = Schema {
-    attributes: &["clouds", "markets", "regions", "residency", "split"],
+    attributes: &[
+        "apart_from",
+        "clouds",
+        "markets",
+        "regions",
+        "residency",
+        "split",
+        "together_with",
+    ],
     blocks: &[once("latency", &LATENCY), once("spot", &SPOT), many("spread", &SPREAD)],
-    later: &["apart_from", "together_with"],
+    later: &[],
     free: false,
 };
 

@@ -130,6 +130,10 @@ pub struct PlacementRules {
     /// Countries (ISO 3166-1 alpha-2) or groups of them (`EU`, `EEA`); empty for any.
     pub residency: Vec<String>,
     pub latency: Option<LatencyRule>,
+    /// Instance names of workloads that share no site with this one.
+    pub apart_from: Vec<String>,
+    /// Instance names of workloads that run at every site where this one runs, and nowhere else.
+    pub together_with: Vec<String>,
 }
 
 /// No further away than this, by [`Location::round_trip_ms`].
@@ -221,6 +225,8 @@ impl Default for PlacementRules {
             split: true,
             residency: Vec::new(),
             latency: None,
+            apart_from: Vec::new(),
+            together_with: Vec::new(),
         }
     }
 }

@@ -95,6 +95,17 @@ impl<'p> Table<'p> {
             .map(|b| b.label.as_str())
     }
 
+    /// The instances' names of a service or a job; `None` where there is none of that label.
+    pub(super) fn workloads(&self, label: &str) -> Option<Vec<String>> {
+        let found = self.found.borrow();
+        let at = ["service", "job"].iter().find_map(|kind| self.index.get(&(*kind, label)))?;
+        let instances = found[*at].instances.iter().flatten();
+        let key = |instance: &'_ Option<(String, Value)>| {
+            instance_name(label, instance.as_ref().map(|(key, _)| key.as_str()))
+        };
+        Some(instances.map(key).collect())
+    }
+
     // --- before evaluation -------------------------------------------------------------------
 
     /// What a reference depends on; a diagnostic where it names nothing.

@@ -58,7 +58,11 @@ pub(super) fn workload(reader: &Reader, instance: &Instance, stack: &mut Stack) 
     };
     let clouds = &stack.clouds;
     let warnings = &mut stack.warnings;
-    let placement = reader.block("placement", |r| placement(&r, clouds, most, warnings));
+    let placement = reader.block("placement", |r| PlacementRules {
+        apart_from: beside(&r, "apart_from", instance.name),
+        together_with: beside(&r, "together_with", instance.name),
+        ..placement(&r, clouds, most, warnings)
+    });
     let needs = reader.block("resources", |r| needs(&r)).unwrap_or_default();
     let says_gpus = reader.section.sections.get("resources").and_then(|all| all.first());
     let failed =
@@ -433,7 +437,31 @@ fn placement(
     }
     let residency = residency(reader);
     let latency = reader.block("latency", |reader| latency(&reader)).flatten();
-    PlacementRules { clouds: chosen, regions, markets, spot, spread, split, residency, latency }
+    PlacementRules {
+        clouds: chosen,
+        regions,
+        markets,
+        spot,
+        spread,
+        split,
+        residency,
+        latency,
+        ..PlacementRules::default()
+    }
+}
+
+/// Other workloads that a rule names; the workload's own block means its other instances.
+fn beside(reader: &Reader, rule: &str, own: &str) -> Vec<String> {
+    let mut others = reader.workloads(rule);
+    others.retain(|name| name != own);
+    if rule == "together_with" {
+        let apart = reader.workloads("apart_from");
+        if let Some(both) = others.iter().find(|name| apart.contains(name)) {
+            let detail = format!("{both:?} is to be together with this workload and apart from it.");
+            reader.fail(rule, "Placement rules contradict", detail, "remove one of the two");
+        }
+    }
+    others
 }
 
 /// Countries, and groups of them by name.

@@ -377,6 +377,20 @@ fn exceeded(problem: &Problem, placement: &Placement, limit: &Limit) -> Option<S
             let sites = replicas_by(problem, placement, *demand, |r| part(r, SpreadOver::Region));
             above(sites.len() as f64, 1.0, "sites")
         }
+        Rule::Apart { demands } | Rule::SameSites { demands } => {
+            let sites = demands.map(|demand| -> BTreeSet<String> {
+                replicas_by(problem, placement, demand, |r| part(r, SpreadOver::Region))
+                    .into_keys()
+                    .collect()
+            });
+            let [one, other] = demands.map(|demand| &problem.demands[demand].workload);
+            if matches!(limit.rule, Rule::Apart { .. }) {
+                let shared = sites[0].intersection(&sites[1]).next()?;
+                return Some(format!("{path}: {one} and {other} are both at {shared}"));
+            }
+            let alone = sites[0].symmetric_difference(&sites[1]).next()?;
+            Some(format!("{path}: one of {one} and {other} is alone at {alone}"))
+        }
         Rule::Budget { max_month } => {
             above(placement.cost.total_month, *max_month, "dollars a month")
         }

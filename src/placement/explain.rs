@@ -296,7 +296,9 @@ fn steps(problem: &Problem, placement: &Placement, limit: &Limit) -> Vec<u32> {
         Rule::SpreadMin { .. }
         | Rule::SpreadShare { .. }
         | Rule::BaseOnDemand { .. }
-        | Rule::Together { .. } => vec![1],
+        | Rule::Together { .. }
+        | Rule::Apart { .. }
+        | Rule::SameSites { .. } => vec![1],
         // The budget is compared with the cost and never makes it lower.
         Rule::Budget { .. } => Vec::new(),
     }
@@ -314,6 +316,8 @@ fn unit(rule: &Rule, more: u32) -> String {
         }
         Rule::SpreadMin { .. } => return "one place less".to_owned(),
         Rule::Together { .. } => return "`split = true`".to_owned(),
+        Rule::Apart { .. } => return "no `apart_from`".to_owned(),
+        Rule::SameSites { .. } => return "no `together_with`".to_owned(),
         Rule::Budget { .. } => "dollar",
     };
     format!("{more} more {noun}{}", if more == 1 { "" } else { "s" })

@@ -5,7 +5,7 @@
 //! (a node gives `K_o^k`, costs `p_o` a month), sites *ρ* (control plane `q_ρ` a month).
 //!
 //! Columns: `x[g,o]` replicas, `n[o]` nodes, `y[ρ]` site open, and where a rule asks for them `z[s,·]`
-//! cloud or region in use by *s*, `t[s,ρ]` the one site of *s*.
+//! cloud, region or site in use by *s*, `t[s,ρ]` the one site of *s*.
 //!
 //! ```text
 //! minimise  Σ p_o·n[o] + Σ q_ρ·y[ρ] + Σ charge(g, cloud of o)·x[g,o]
@@ -25,6 +25,9 @@
 //! Σ_{o not in c} rate[s,o]·x[s,o] ≥ (1 − max_share)·load_s   … spread, of a load
 //! Σ_{o not spot} x[s,o] ≥ base, Σ_o x[s,o] ≤ autoscale.max   of a load
 //! Σ_{o in ρ} x[s,o] ≤ R_s·t[s,ρ],  Σ_ρ t[s,ρ] = 1        split = false, gangs
+//! Σ_{o in ρ} x[s,o] ≤ R_s·z[s,ρ],  z[s,ρ] ≤ Σ x[s,o]     z tells whether s is at ρ:
+//! z[s,ρ] + z[t,ρ] ≤ 1                                    apart_from
+//! z[s,ρ] = z[t,ρ]                                        together_with
 //! ```
 //!
 //! The budget is no row: what is minimised is compared with it afterwards. In the *elastic* form each
@@ -56,6 +59,8 @@ pub(super) struct Formulation<'a> {
     pub preference: Vec<f64>,
     /// In the elastic form: by how much limits are exceeded.
     pub slacks: Vec<Slack>,
+    /// [`Formulation::presence`] of the groups that rules have asked for.
+    present: BTreeMap<usize, BTreeMap<&'a str, usize>>,
 }
 
 /// How far one limit gives way.
@@ -107,6 +112,7 @@ impl<'a> Formulation<'a> {
             cost: Vec::new(),
             preference: Vec::new(),
             slacks: Vec::new(),
+            present: BTreeMap::new(),
         };
         this.add_nodes();
         this.add_seats();
@@ -439,14 +445,61 @@ impl<'a> Formulation<'a> {
                 }
                 self.at_most(limit, elastic, vec![chosen], 1.0);
             }
+            Rule::Apart { demands } => {
+                let Some(both) = self.presence_of(demands) else { return };
+                let shared = both[0].iter().filter_map(|(site, one)| {
+                    Some(vec![(*one, 1.0), (*both[1].get(site)?, 1.0)])
+                });
+                self.at_most(limit, elastic, shared.collect(), 1.0);
+            }
+            Rule::SameSites { demands } => {
+                let Some([one, other]) = self.presence_of(demands) else { return };
+                let mut without = Vec::new();
+                for (these, those) in [(&one, &other), (&other, &one)] {
+                    for (site, here) in these {
+                        let there = those.get(site).map(|there| (*there, -1.0));
+                        without.push([(*here, 1.0)].into_iter().chain(there).collect());
+                    }
+                }
+                self.at_most(limit, elastic, without, 0.0);
+            }
             Rule::Budget { .. } => {}
         }
+    }
+
+    /// Of each of two demands, by site, the column that tells whether it is there.
+    fn presence_of(&mut self, demands: &[usize; 2]) -> Option<[BTreeMap<&'a str, usize>; 2]> {
+        let [one, other] = demands.map(|demand| self.group_of(demand));
+        let [one, other] = [one?, other?];
+        Some([self.presence(one), self.presence(other)])
+    }
+
+    /// By site, the column that is 1 where the group has a replica and 0 where it has none.
+    fn presence(&mut self, group: usize) -> BTreeMap<&'a str, usize> {
+        if let Some(known) = self.present.get(&group) {
+            return known.clone();
+        }
+        let replicas = f64::from(self.groups[group].replicas);
+        let mut present = BTreeMap::new();
+        for (site, seats) in self.seats_by(group, |candidate| &candidate.site) {
+            let column = self.column(1.0, true, 0.0, 0.0);
+            present.insert(site, column);
+            let below = seats.iter().copied().chain([(column, -replicas)]);
+            self.model.row(below.collect(), Sense::AtMost, 0.0);
+            let above = seats.iter().map(|(seat, _)| (*seat, -1.0)).chain([(column, 1.0)]);
+            self.model.row(above.collect(), Sense::AtMost, 0.0);
+        }
+        self.present.insert(group, present.clone());
+        present
     }
 
     /// Each of the sums is at most `max`; in the elastic form all may exceed it by the same amount.
     fn at_most(&mut self, limit: usize, elastic: bool, sums: Vec<Vec<(usize, f64)>>, max: f64) {
         let uppers = sums.iter().map(|terms| {
-            terms.iter().map(|(column, factor)| factor * self.model.columns[*column].upper).sum()
+            let most = |(column, factor): &(usize, f64)| {
+                (factor * self.model.columns[*column].upper).max(0.0)
+            };
+            terms.iter().map(most).sum()
         });
         let most: f64 = uppers.fold(0.0, f64::max);
         // What cannot be reached is no limit.

@@ -115,7 +115,9 @@ impl Model {
 
     /// Minimises; `start`, where given, is a solution to begin with.
     pub fn minimise(&self, objective: &[f64], start: Option<&[f64]>, effort: Effort) -> Outcome {
-        match self.run(objective, start, effort) {
+        // Now and then the presolver loses its way and HiGHS says just "Error"; without it, it does not.
+        let solved = self.run(objective, start, effort, "choose");
+        match solved.or_else(|_| self.run(objective, start, effort, "off")) {
             Ok(solved) => self.outcome(&solved),
             Err(words) => Outcome::Unsolved(words),
         }
@@ -130,7 +132,7 @@ impl Model {
     pub fn relaxed(&self, objective: &[f64]) -> Option<Relaxed> {
         let columns = self.columns.iter().map(|column| Column { integer: false, ..*column });
         let relaxed = Model { columns: columns.collect(), rows: self.rows.clone() };
-        let solved = relaxed.run(objective, None, Effort { gap: 0.0, nodes: 1 });
+        let solved = relaxed.run(objective, None, Effort { gap: 0.0, nodes: 1 }, "choose");
         let multipliers = match solved {
             Ok(solved) if solved.status() == HighsModelStatus::Infeasible => return None,
             Ok(solved) if solved.status() == HighsModelStatus::Optimal => {
@@ -164,6 +166,7 @@ impl Model {
         objective: &[f64],
         start: Option<&[f64]>,
         effort: Effort,
+        presolve: &str,
     ) -> Result<highs::SolvedModel, String> {
         let mut variables = ProblemVariables::new();
         let columns: Vec<Variable> = self
@@ -196,6 +199,7 @@ impl Model {
         solver.set_option("threads", 1);
         solver.set_option("parallel", "off");
         solver.set_option("random_seed", 0);
+        solver.set_option("presolve", presolve);
         solver.set_option("mip_rel_gap", effort.gap);
         solver.set_option("mip_abs_gap", 1e-7);
         solver.set_option("mip_max_nodes", effort.nodes);

@@ -2,7 +2,7 @@
 //! that another one covers are dropped before the solver sees them.
 //!
 //! **Groups.** Demands with the same needs, the same candidates and no rule of their own (spread, spot,
-//! one site, a load) are interchangeable: any split of the group's seats among its members is a placement of
+//! one site, a load, apart from or together with another) are interchangeable: any split of the group's seats among its members is a placement of
 //! the same cost, so the model counts the group's replicas only.
 //!
 //! **Cover within a site.** Candidate *a* covers *b* when every group that may use *b* may use *a*; a
@@ -14,15 +14,16 @@
 //!
 //! **Cover of sites.** Site *A* covers *B* when its control plane costs no more and each candidate of *B*
 //! is covered by one of *A*. Everything at *B* can move to *A* at once, with its nodes. Groups that must be
-//! spread over regions (or clouds, where *A* and *B* differ in it) forbid that, for they may need *B*.
-//! Groups that must stay at one site move as a whole.
+//! spread over regions (or clouds, where *A* and *B* differ in it) forbid that, for they may need *B*, and so do
+//! groups that must be apart from another, which may be at *A*.
+//! Groups that must stay at one site move as a whole, as do groups that must be at the same sites.
 //!
 //! Cover is transitive, so dropping everything but one representative of each class of mutual cover
 //! (the first) at once is sound: each dropped candidate has a kept one that covers it, and the moves
 //! together count in each limit at most what was counted before. The same argument holds when limits
 //! are made elastic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::Market;
 
@@ -42,6 +43,7 @@ pub(super) struct Group {
 
 /// The groups of a problem, ordered by their first demand. Demands without replicas are in none.
 pub(super) fn groups(problem: &Problem) -> Vec<Group> {
+    let paired: BTreeSet<usize> = problem.limits.iter().flat_map(|limit| pair(&limit.rule)).collect();
     let mut groups: Vec<Group> = Vec::new();
     let mut by_key: BTreeMap<(String, &[usize]), usize> = BTreeMap::new();
     for (index, demand) in problem.demands.iter().enumerate() {
@@ -53,7 +55,8 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
         let alone = demand.together
             || demand.rules.spot.is_some()
             || !demand.rules.spread.is_empty()
-            || matches!(demand.amount, Amount::Load(_));
+            || matches!(demand.amount, Amount::Load(_))
+            || paired.contains(&index);
         // Types of GPU are in the candidates already.
         let needs = format!("{:?} {:?}", demand.size, charges_key(problem, index));
         let key = (needs, demand.candidates.as_slice());
@@ -75,6 +78,15 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// The demands that a rule on two of them names.
+fn pair(rule: &Rule) -> impl Iterator<Item = usize> + use<> {
+    let demands = match rule {
+        Rule::Apart { demands } | Rule::SameSites { demands } => Some(*demands),
+        _ => None,
+    };
+    demands.into_iter().flatten()
 }
 
 /// Whatever else of a demand's needs costs or counts: charges by cloud, and CPUs as capacity counts them.
@@ -203,14 +215,20 @@ impl<'a> Cover<'a> {
             && !self.must_spread(&other.1, cloud(&one.1) == cloud(&other.1))
     }
 
-    /// Whether a group that may use these candidates has a rule on spreading that a move would touch.
+    /// Whether a group that may use these candidates has a rule on spreading or on being apart that a move would touch.
     fn must_spread(&self, candidates: &[usize], same_cloud: bool) -> bool {
+        let apart = |demand: usize| {
+            self.problem.limits.iter().any(|limit| {
+                matches!(limit.rule, Rule::Apart { demands } if demands.contains(&demand))
+            })
+        };
         let groups = candidates.iter().flat_map(|index| self.users_of(*index));
         groups.into_iter().any(|group| {
             let mut demands = self.groups[group].demands.iter();
             demands.any(|demand| {
                 let spread = &self.problem.demands[*demand].rules.spread;
                 spread.iter().any(|spread| !(same_cloud && spread.over == SpreadOver::Cloud))
+                    || apart(*demand)
             })
         })
     }
@@ -224,8 +242,8 @@ fn counts(rule: &Rule, index: usize, candidate: &Candidate) -> bool {
         | Rule::CapacityCpus { cloud, .. }
         | Rule::CapacityNodes { cloud, .. } => candidate.offering.cloud == *cloud,
         Rule::Nodes { candidate, .. } => *candidate == index,
-        // Spot and spread are asked of the market and the site; a budget and a single site are kept by
-        // moves that cost no more and move everything.
+        // Spot, spread and being apart are asked of the market and the site; a budget, a single site and the
+        // same sites are kept by moves that cost no more and move everything.
         Rule::Spot { .. }
         | Rule::LoadOffSpot { .. }
         | Rule::BaseOnDemand { .. }
@@ -234,6 +252,8 @@ fn counts(rule: &Rule, index: usize, candidate: &Candidate) -> bool {
         | Rule::SpreadMin { .. }
         | Rule::SpreadShare { .. }
         | Rule::Together { .. }
+        | Rule::Apart { .. }
+        | Rule::SameSites { .. }
         | Rule::Budget { .. } => false,
     }
 }

@@ -142,6 +142,10 @@ fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
         Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } if is_one => "can be",
         Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } => "can be",
         Rule::Together { .. } => "sites are needed",
+        // What is needed of these is that they are not kept; there is no number to tell.
+        Rule::Apart { .. } | Rule::SameSites { .. } => {
+            return format!("{}, and cannot", words(problem, limit));
+        }
         _ if is_one => "is needed",
         _ => "are needed",
     };
@@ -222,6 +226,14 @@ pub(super) fn words(problem: &Problem, limit: &Limit) -> String {
         Rule::Together { demand: index } => {
             format!("`{}` may not be split", demand(index).reference)
         }
+        Rule::Apart { demands: [one, other] } => {
+            let [one, other] = [&demand(one).reference, &demand(other).reference];
+            format!("`{one}` and `{other}` must be apart")
+        }
+        Rule::SameSites { demands: [one, other] } => {
+            let [one, other] = [&demand(one).reference, &demand(other).reference];
+            format!("`{one}` and `{other}` must be at the same sites")
+        }
         Rule::Budget { max_month } => format!("the budget is {} a month", dollars(*max_month)),
     }
 }
@@ -297,7 +309,7 @@ fn needed(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
             f64::from(*min) - excess(formulation, packed, limit)
         }
         Rule::Together { .. } => 1.0 + excess(formulation, packed, limit),
-        Rule::Budget { .. } => 0.0,
+        Rule::Apart { .. } | Rule::SameSites { .. } | Rule::Budget { .. } => 0.0,
     }
 }
 

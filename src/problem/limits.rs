@@ -1,6 +1,6 @@
 //! The limits of a stack that are weighed against each other, each with the line it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Market, Quota};
 
@@ -99,6 +99,14 @@ pub enum Rule {
     Together {
         demand: usize,
     },
+    /// No site has replicas of both demands (by index, ascending).
+    Apart {
+        demands: [usize; 2],
+    },
+    /// Every site with replicas of one of the demands (by index, ascending) has some of the other.
+    SameSites {
+        demands: [usize; 2],
+    },
     /// Dollars a month for everything.
     Budget {
         max_month: f64,
@@ -188,6 +196,7 @@ pub(super) fn of(
             }
         }
     }
+    of_pairs(demands, &mut add);
     if let Some(max_month) = stack.optimize.budget_month {
         add("optimize.budget", Rule::Budget { max_month });
     }
@@ -259,6 +268,30 @@ fn of_places(index: usize, demand: &Demand, add: &mut impl FnMut(&str, Rule)) {
     }
     if demand.together {
         add(&format!("{path}.split"), Rule::Together { demand: index });
+    }
+}
+
+/// Each pair once, whoever of the two said it.
+fn of_pairs(demands: &[Demand], add: &mut impl FnMut(&str, Rule)) {
+    let mut seen = BTreeSet::new();
+    for (index, demand) in demands.iter().enumerate().filter(|(_, demand)| demand.replicas > 0) {
+        let rules = &demand.rules;
+        let apart = rules.apart_from.iter().map(|name| (name, "apart_from"));
+        let together = rules.together_with.iter().map(|name| (name, "together_with"));
+        for (name, rule) in apart.chain(together) {
+            let found = demands.binary_search_by(|other| other.workload.cmp(name));
+            let Some(other) = found.ok().filter(|other| demands[*other].replicas > 0) else {
+                continue;
+            };
+            let pair = [index.min(other), index.max(other)];
+            if seen.insert((rule, pair)) {
+                let path = format!("{}.placement.{rule}", demand.origin.path);
+                add(&path, match rule {
+                    "apart_from" => Rule::Apart { demands: pair },
+                    _ => Rule::SameSites { demands: pair },
+                });
+            }
+        }
     }
 }
 

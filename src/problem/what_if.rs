@@ -77,7 +77,8 @@ impl Problem {
     }
 
     /// The problem in which one limit (by its index) lets `more` units through: GPUs, CPUs, nodes,
-    /// replicas, requests a second or dollars, as the limit counts. A demand that must stay together may be split then.
+    /// replicas, requests a second or dollars, as the limit counts. A demand that must stay together may be split then,
+    /// and a rule on two demands is gone.
     pub fn relaxed(&self, limit: usize, more: u32) -> Problem {
         let mut relaxed = self.clone();
         match &mut relaxed.limits[limit].rule {
@@ -98,6 +99,10 @@ impl Problem {
             Rule::Together { demand } => {
                 let demand = *demand;
                 relaxed.demands[demand].together = false;
+                relaxed.limits.remove(limit);
+                return relaxed;
+            }
+            Rule::Apart { .. } | Rule::SameSites { .. } => {
                 relaxed.limits.remove(limit);
                 return relaxed;
             }

@@ -182,6 +182,14 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
             }
             Rule::MaxReplicas { demand, max } => seats[*demand].iter().sum::<u32>() <= *max,
             Rule::Together { demand } => spread(*demand, SpreadOver::Region).len() <= 1,
+            Rule::Apart { demands: [a, b] } => {
+                let there = spread(*b, SpreadOver::Region);
+                spread(*a, SpreadOver::Region).keys().all(|site| !there.contains_key(site))
+            }
+            Rule::SameSites { demands } => {
+                let [a, b] = demands.map(|demand| spread(demand, SpreadOver::Region));
+                a.keys().eq(b.keys())
+            }
             Rule::CapacityCpus { .. } | Rule::Budget { .. } => unreachable!("not generated"),
         };
         if !kept {
@@ -395,6 +403,24 @@ fn random_load(seed: u64) -> World {
     world
 }
 
+/// Rules on pairs of services, upon a random problem.
+fn paired(seed: u64) -> World {
+    let mut world = random(seed);
+    let mut dice = Dice(seed ^ 0xa5a5);
+    let names: Vec<String> = world.stack.workloads.keys().cloned().collect();
+    for (index, name) in names.iter().enumerate() {
+        let rules = &mut world.stack.workloads.get_mut(name).expect("it is there").placement;
+        for other in &names[..index] {
+            match dice.roll(4) {
+                0 => rules.apart_from.push(other.clone()),
+                1 => rules.together_with.push(other.clone()),
+                _ => {}
+            }
+        }
+    }
+    world
+}
+
 #[test]
 fn random_loads_cost_what_trying_everything_finds() {
     let mut all = Told::default();
@@ -412,9 +438,21 @@ fn random_loads_cost_what_trying_everything_finds() {
 
 #[test]
 fn random_problems_cost_what_trying_everything_finds() {
+    let (placed, clashes, cuts) = compare((0..400).map(|seed| (seed, random(seed))));
+    assert!(placed > 200 && clashes > 40 && cuts > 5, "{placed} {clashes} {cuts}");
+}
+
+#[test]
+fn rules_on_pairs_cost_what_trying_everything_finds() {
+    let (placed, clashes, _) = compare((150..360).map(|seed| (seed, paired(seed))));
+    assert!(placed > 100 && clashes > 40, "{placed} {clashes}");
+}
+
+/// Solves each world, with what covers dropped and with everything, and compares with trying everything.
+/// Placements, refusals and cuts that there were.
+fn compare(worlds: impl Iterator<Item = (u64, World)>) -> (u32, u32, u32) {
     let (mut placed, mut clashes, mut cuts) = (0, 0, 0);
-    for seed in 0..400 {
-        let world = random(seed);
+    for (seed, world) in worlds {
         let Ok(problem) = world.pose() else { continue };
         if distributions(&problem) > 3e5 {
             continue;
@@ -424,7 +462,7 @@ fn random_problems_cost_what_trying_everything_finds() {
         clashes += told.clashes;
         cuts += told.cuts;
     }
-    assert!(placed > 200 && clashes > 40 && cuts > 5, "{placed} {clashes} {cuts}");
+    (placed, clashes, cuts)
 }
 
 #[test]

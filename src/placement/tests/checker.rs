@@ -167,6 +167,20 @@ fn limits_are_checked() {
         (
             |w| {
                 let a = w.stack.workloads.get_mut("a").expect("a");
+                a.placement.apart_from = vec!["b".to_owned()];
+            },
+            "a and b are both at",
+        ),
+        (
+            |w| {
+                let a = w.stack.workloads.get_mut("a").expect("a");
+                a.placement.together_with = vec!["b".to_owned()];
+            },
+            "one of a and b is alone at",
+        ),
+        (
+            |w| {
+                let a = w.stack.workloads.get_mut("a").expect("a");
                 a.placement.clouds = vec!["gcp".to_owned()];
             },
             "not its cloud",

@@ -334,3 +334,37 @@ fn what_is_told_can_be_packed() {
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }
+
+#[test]
+fn pairs_are_apart_or_together() {
+    let pair = |rule: fn(&mut crate::config::PlacementRules) -> &mut Vec<String>| {
+        with(|world| {
+            chat(world).replicas = 2;
+            let mut ranker = service("ranker", 1, 1);
+            rule(&mut ranker.placement).push("chat".to_owned());
+            world.stack.workloads.insert("ranker".to_owned(), ranker);
+        })
+    };
+    let seats = |world: &World| -> Vec<String> {
+        let placement = world.solve();
+        placement.seats.iter().map(|seats| format!("{} {}", seats.workload, seats.offering)).collect()
+    };
+    let apart = pair(|rules| &mut rules.apart_from);
+    assert_eq!(seats(&apart), ["chat aws/r1/g/on_demand", "ranker aws/r2/g/on_demand"]);
+    // Alone the ranker would be at the cheapest site; the quota leaves no room for both there.
+    let mut together = pair(|rules| &mut rules.together_with);
+    aws(&mut together).quotas.push(quota(Some("r1"), None, 2));
+    assert_eq!(seats(&together), ["chat aws/r2/g/on_demand", "ranker aws/r2/g/on_demand"]);
+
+    let mut apart = apart;
+    only_aws(&mut apart);
+    let placement = &mut apart.stack.workloads.get_mut("ranker").expect("it is there").placement;
+    placement.clouds = vec!["aws".to_owned()];
+    for workload in apart.stack.workloads.values_mut() {
+        workload.placement.regions = vec!["r1".to_owned()];
+    }
+    assert_snapshot!(apart.say(&["service.ranker.placement.apart_from"]).refusal(), @"");
+    together.stack.workloads.get_mut("ranker").expect("it is there").placement.regions =
+        vec!["r1".to_owned()];
+    assert_snapshot!(together.say(&["cloud.aws.quota.0"]).refusal(), @"");
+}
