@@ -180,11 +180,11 @@ pub async fn pose(
 ) -> Result<Problem, Vec<Diagnostic>> {
     let mut offerings = BTreeMap::new();
     let mut quotas = BTreeMap::new();
-    let mut control_planes = BTreeMap::new();
+    let mut tariffs = BTreeMap::new();
     let mut failures = Vec::new();
     for (name, provider) in session.clouds.iter() {
         offerings.insert(name.to_owned(), provider.offerings());
-        control_planes.insert(name.to_owned(), provider.control_plane_price_hour());
+        tariffs.insert(name.to_owned(), provider.tariff());
         match provider.quotas().await {
             Ok(limits) => {
                 quotas.insert(name.to_owned(), limits);
@@ -200,7 +200,7 @@ pub async fn pose(
     }
     let mut stack = session.stack.clone();
     conditions.apply(&mut stack, &mut quotas);
-    problem::pose(&stack, &offerings, &quotas, &control_planes, last)
+    problem::pose(&stack, &offerings, &quotas, &tariffs, last)
 }
 
 fn addresses(texts: &[String]) -> Result<BTreeSet<Address>, Vec<Diagnostic>> {

@@ -304,6 +304,20 @@ pub(super) fn image(reader: &Reader, warnings: &mut Vec<Diagnostic>) -> Image {
     Image { source, registry }
 }
 
+/// Where the source of weights is, so that carrying them elsewhere has a price.
+fn kept_in(reader: &Reader) -> Option<(String, String)> {
+    let cloud = reader.reference("cloud", "cloud");
+    let region = reader.filled("region");
+    for (name, other) in [("cloud", "region"), ("region", "cloud")] {
+        if reader.has(name) && !reader.has(other) {
+            let detail = format!("{name:?} says where the source is only together with {other:?}.");
+            let hint = "write both: `cloud = cloud.aws` and `region = \"us-east-1\"`";
+            reader.fail(name, "Missing required argument", detail, hint);
+        }
+    }
+    Some((cloud?, region?))
+}
+
 pub(super) fn model(reader: &Reader) -> Model {
     let weights = reader.block("weights", |reader| {
         reader.require("source", "\"s3://acme-weights/llama-8b/\"");
@@ -318,6 +332,7 @@ pub(super) fn model(reader: &Reader) -> Model {
             source: reader.filled("source").unwrap_or_default(),
             size_gib: reader.quantity("size", Measure::Memory).unwrap_or_default(),
             sha256,
+            kept_in: kept_in(&reader),
         }
     });
     let throughput = reader.blocks("throughput", |reader, gpu_type| {

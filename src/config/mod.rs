@@ -304,6 +304,7 @@ fn read_blocks(run: &Run, stack: &mut Stack) {
             }
         }
     }
+    workloads::check_calls(&stack.workloads, run.notes);
     let mut seen: BTreeSet<(String, Option<crate::diagnostic::Span>)> = BTreeSet::new();
     stack.warnings.retain(|warning| seen.insert((warning.summary.clone(), warning.span.clone())));
 }

@@ -153,7 +153,7 @@ static MODEL: Schema = Schema {
     free: false,
 };
 
-static WEIGHTS: Schema = leaf(&["sha256", "size", "source"]);
+static WEIGHTS: Schema = leaf(&["cloud", "region", "sha256", "size", "source"]);
 static THROUGHPUT: Schema = leaf(&["latency_p95", "requests_per_second"]);
 
 static SERVICE: Schema = Schema {
@@ -165,8 +165,9 @@ static SERVICE: Schema = Schema {
         once("autoscale", &AUTOSCALE),
         once("load", &LOAD),
         once("health", &HEALTH),
+        named("calls", &CALLS),
     ],
-    later: &["calls", "lifecycle", "protect"],
+    later: &["lifecycle", "protect"],
     free: false,
 };
 
@@ -178,11 +179,13 @@ static JOB: Schema = Schema {
         named("secret_env", &SECRET_ENV),
         once("resources", &RESOURCES),
         once("placement", &PLACEMENT),
+        named("calls", &CALLS),
     ],
-    later: &["calls", "lifecycle", "protect"],
+    later: &["lifecycle", "protect"],
     free: false,
 };
 
+static CALLS: Schema = leaf(&["traffic"]);
 static SECRET_ENV: Schema = leaf(&["key", "secret"]);
 static RESOURCES: Schema =
     leaf(&["cpus", "gpu_memory", "gpu_types", "gpus", "memory", "network", "storage"]);

@@ -67,6 +67,8 @@ pub struct Weights {
     /// Binary gigabytes.
     pub size_gib: f64,
     pub sha256: Option<String>,
+    /// The cloud (by its name) and region where the source is; `None` where nobody said.
+    pub kept_in: Option<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +92,8 @@ pub struct Workload {
     pub command: Vec<String>,
     pub env: BTreeMap<String, Value>,
     pub secret_env: Vec<SecretEnv>,
+    /// Mbps that it sends, all replicas together, by the instance name of the service it calls.
+    pub calls: BTreeMap<String, f64>,
     pub needs: Needs,
     pub placement: PlacementRules,
     pub autoscale: Option<Autoscale>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fleetform_contract::{Autoscale, Cloud, Health, JobSettings, Market, Needs, SecretEnv, Value};
 
 use super::convert::{kind_name, to_text};
-use super::fields::Reader;
+use super::fields::{Notes, Reader};
 use super::quantity::Measure;
 use super::{
     Amount, LatencyRule, Load, Model, PlacementRules, SpotRules, Spread, SpreadOver, Stack,
@@ -88,6 +88,7 @@ pub(super) fn workload(reader: &Reader, instance: &Instance, stack: &mut Stack) 
         command: reader.texts("command").unwrap_or_default(),
         env,
         secret_env,
+        calls: calls(reader, instance),
         needs,
         placement: placement.unwrap_or_default(),
         autoscale,
@@ -143,6 +144,50 @@ fn load(
         service.fail("model", "Load without a throughput", detail, &hint);
     }
     Load { requests_per_second, rates }
+}
+
+fn calls(reader: &Reader, instance: &Instance) -> BTreeMap<String, f64> {
+    let calls = reader.blocks("calls", |reader, callee| {
+        reader.require("traffic", "\"20Mbps\"");
+        if callee == instance.name {
+            let detail = format!("`{}` calls itself.", instance.reference);
+            reader.fail(
+                "",
+                "Calls to itself",
+                detail,
+                "what stays within a service is not counted",
+            );
+        }
+        (callee.to_owned(), reader.quantity("traffic", Measure::Bandwidth).unwrap_or_default())
+    });
+    calls.into_iter().collect()
+}
+
+/// Whom services call must be services; all are known by now.
+pub(super) fn check_calls(workloads: &BTreeMap<String, Workload>, notes: &Notes) {
+    for workload in workloads.values() {
+        for callee in workload.calls.keys() {
+            let is_service = |workload: &&Workload| workload.job.is_none();
+            if workloads.get(callee).filter(is_service).is_some() {
+                continue;
+            }
+            let path = format!("service.{callee}");
+            let mut instances = workloads.iter().filter(|(_, other)| other.path == path);
+            let services = workloads.iter().filter(|(_, other)| is_service(other));
+            let near = nearest(callee, services.map(|(name, _)| name.as_str()));
+            let hint = match (instances.next(), near) {
+                (Some((name, _)), _) => format!("name one of its instances: `calls {name:?}`"),
+                (None, Some(near)) => format!("did you mean {near:?}?"),
+                (None, None) => format!("declare it: `service {callee:?} {{ … }}`"),
+            };
+            let detail = format!("`{}` calls {callee:?}, which is no service.", workload.reference);
+            let at =
+                notes.spans.borrow().get(&format!("{}.calls.{callee}", workload.path)).cloned();
+            notes.report(
+                Diagnostic::error("Reference to undeclared block", detail).at(at).hint(hint),
+            );
+        }
+    }
 }
 
 /// Names become those of Kubernetes objects.
@@ -457,7 +502,8 @@ fn beside(reader: &Reader, rule: &str, own: &str) -> Vec<String> {
     if rule == "together_with" {
         let apart = reader.workloads("apart_from");
         if let Some(both) = others.iter().find(|name| apart.contains(name)) {
-            let detail = format!("{both:?} is to be together with this workload and apart from it.");
+            let detail =
+                format!("{both:?} is to be together with this workload and apart from it.");
             reader.fail(rule, "Placement rules contradict", detail, "remove one of the two");
         }
     }

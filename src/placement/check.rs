@@ -35,6 +35,7 @@ pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>
             broken.push(words);
         }
     }
+    check_traffic(problem, placement, &mut broken);
     check_cost(problem, placement, &mut broken);
     check_proof(placement, &mut broken);
     if broken.is_empty() { Ok(()) } else { Err(broken) }
@@ -422,6 +423,133 @@ fn replicas_by(
     by
 }
 
+/// What is sent at each site is its replicas' share of it, and what is received likewise.
+fn check_traffic(problem: &Problem, placement: &Placement, broken: &mut Vec<String>) {
+    let mut left: BTreeMap<(&str, &str), BTreeMap<(bool, &str), f64>> = BTreeMap::new();
+    for flow in &placement.traffic {
+        if flow.mbps.is_nan() || flow.mbps < 0.0 {
+            broken.push(format!("{} sends {} Mbps to {}", flow.from, flow.mbps, flow.to));
+        }
+        let ends = left.entry((&flow.from, &flow.to)).or_default();
+        *ends.entry((true, &flow.from_site)).or_default() += flow.mbps;
+        *ends.entry((false, &flow.to_site)).or_default() += flow.mbps;
+    }
+    for traffic in &problem.traffic {
+        let [from, to] = [traffic.from, traffic.to].map(|d| problem.demands[d].workload.as_str());
+        let mut carried = left.remove(&(from, to)).unwrap_or_default();
+        let sent: f64 = carried.iter().filter(|((sends, _), _)| *sends).map(|(_, mbps)| mbps).sum();
+        if (sent - traffic.mbps).abs() > 1e-6 * (1.0 + traffic.mbps) {
+            broken.push(format!("{from} sends {sent} Mbps to {to}, not {}", traffic.mbps));
+        }
+        for (sends, demand) in [(true, traffic.from), (false, traffic.to)] {
+            let at = replicas_by(problem, placement, demand, |r| part(r, SpreadOver::Region));
+            let all: u32 = at.values().sum();
+            let asked = &problem.demands[demand];
+            let candidates = by_id(problem);
+            for (site, replicas) in at {
+                let due = match &asked.amount {
+                    Amount::Replicas(_) => traffic.mbps * f64::from(replicas) / f64::from(all),
+                    Amount::Load(load) if load.requests_per_second > 0.0 => {
+                        let here = served(asked, placement, &candidates, |c| c.site == site);
+                        traffic.mbps * here / load.requests_per_second
+                    }
+                    Amount::Load(_) => traffic.mbps,
+                };
+                let here =
+                    carried.keys().find(|(end, name)| *end == sends && *name == site).copied();
+                let found = here.and_then(|key| carried.remove(&key)).unwrap_or(0.0);
+                // Of a load more may be served than was asked for, so there is a choice.
+                let is_due = match &asked.amount {
+                    Amount::Replicas(_) => (found - due).abs() <= 1e-6 * (1.0 + traffic.mbps),
+                    Amount::Load(_) => found <= due + 1e-6 * (1.0 + traffic.mbps),
+                };
+                if !is_due {
+                    let verb = if sends { "leave" } else { "reach" };
+                    broken.push(format!(
+                        "{found} Mbps from {from} to {to} {verb} {site}, where {due} are due"
+                    ));
+                }
+            }
+        }
+        if carried.values().any(|mbps| *mbps > 1e-6 * (1.0 + traffic.mbps)) {
+            broken.push(format!("{from} talks to {to} where there is no replica"));
+        }
+    }
+    for (from, to) in left.keys() {
+        broken.push(format!("{from} has nothing to send to {to}"));
+    }
+}
+
+/// Dollars for the traffic and the weights, by pairs.
+fn check_pairs(
+    what: &str,
+    due: &BTreeMap<(String, String), f64>,
+    said: &BTreeMap<String, BTreeMap<String, f64>>,
+    broken: &mut Vec<String>,
+) -> f64 {
+    let said: BTreeMap<(String, String), f64> = said
+        .iter()
+        .flat_map(|(a, by)| by.iter().map(move |(b, cost)| ((a.clone(), b.clone()), *cost)))
+        .collect();
+    for pair in due.keys().chain(said.keys()).collect::<BTreeSet<_>>() {
+        let [due, said] = [due, &said].map(|by| by.get(pair).copied().unwrap_or(0.0));
+        if !same(due, said) {
+            broken.push(format!("{what} of {} and {} cost {due}, not {said}", pair.0, pair.1));
+        }
+    }
+    due.values().sum()
+}
+
+fn egress_due(problem: &Problem, placement: &Placement) -> BTreeMap<(String, String), f64> {
+    let network = &problem.network;
+    let area = |site: &String| network.area_of.get(site).map(|index| &network.areas[*index]);
+    let area_number = |site: &String| network.area_of.get(site).copied();
+    let mut due: BTreeMap<(String, String), f64> = BTreeMap::new();
+    let mut by_volume: BTreeMap<usize, Vec<&super::Flow>> = BTreeMap::new();
+    for flow in placement.traffic.iter().filter(|flow| flow.from_site != flow.to_site) {
+        let (Some(from), Some(to)) = (area(&flow.from_site), area(&flow.to_site)) else { continue };
+        if from.cloud == to.cloud {
+            let to = area_number(&flow.to_site).expect("it has an area");
+            let pair = (flow.from_site.clone(), flow.to_site.clone());
+            *due.entry(pair).or_insert(0.0) += flow.mbps * from.between[&to];
+        } else {
+            by_volume.entry(from.ladder).or_default().push(flow);
+        }
+    }
+    for (ladder, flows) in by_volume {
+        let volume: f64 = flows.iter().map(|flow| flow.mbps).sum();
+        // From the dearest step to the last one that the volume reaches.
+        let steps = &network.ladders[ladder].steps;
+        let mut cost = 0.0;
+        let mut below = volume;
+        for (above, price) in steps.iter().rev() {
+            if below > *above {
+                cost += (below - above) * price;
+                below = *above;
+            }
+        }
+        for flow in flows {
+            let pair = (flow.from_site.clone(), flow.to_site.clone());
+            *due.entry(pair).or_insert(0.0) += cost * flow.mbps / volume;
+        }
+    }
+    due
+}
+
+fn weights_due(problem: &Problem, placement: &Placement) -> BTreeMap<(String, String), f64> {
+    let mut due = BTreeMap::new();
+    for stored in &problem.stored {
+        for demand in &stored.demands {
+            let at = replicas_by(problem, placement, *demand, |r| part(r, SpreadOver::Region));
+            for site in at.into_keys() {
+                let cost = stored.cost_month.get(&site).copied().unwrap_or(f64::NAN);
+                due.insert((stored.model.clone(), site), cost);
+            }
+        }
+    }
+    due
+}
+
 fn check_cost(problem: &Problem, placement: &Placement, broken: &mut Vec<String>) {
     let cost = &placement.cost;
     let mut nodes_month = 0.0;
@@ -473,15 +601,23 @@ fn check_cost(problem: &Problem, placement: &Placement, broken: &mut Vec<String>
         }
     }
     let sites_month: f64 = cost.sites_month.values().sum();
-    let total = nodes_month + sites_month + rate_card_month.values().sum::<f64>();
+    let egress = egress_due(problem, placement);
+    let egress_month = check_pairs("traffic", &egress, &cost.egress_month, broken);
+    let weights = weights_due(problem, placement);
+    let weights_month = check_pairs("the weights", &weights, &cost.weights_month, broken);
+    let total = nodes_month
+        + sites_month
+        + rate_card_month.values().sum::<f64>()
+        + egress_month
+        + weights_month;
     if !same(total, cost.total_month) {
         broken.push(format!("the total is {total} dollars a month, not {}", cost.total_month));
     }
     let seats_month: f64 = placement.seats.iter().map(|seats| seats.cost_month).sum();
-    if !same(seats_month + sites_month, cost.total_month) {
+    let shares = seats_month + sites_month + egress_month + weights_month;
+    if !same(shares, cost.total_month) {
         broken.push(format!(
-            "the shares of the seats and the sites add up to {} dollars a month, not {}",
-            seats_month + sites_month,
+            "the shares of the seats, sites, weights and traffic add up to {shares} dollars a month, not {}",
             cost.total_month
         ));
     }

@@ -4,17 +4,20 @@
 //! is sized by load, `R_g` is the most that can be of use), candidates *o*
 //! (a node gives `K_o^k`, costs `p_o` a month), sites *ρ* (control plane `q_ρ` a month).
 //!
+//! Weights of a model *m* at a site cost `v_m,ρ` a month; what traffic adds stands in `traffic.rs`.
+//!
 //! Columns: `x[g,o]` replicas, `n[o]` nodes, `y[ρ]` site open, and where a rule asks for them `z[s,·]`
 //! cloud, region or site in use by *s*, `t[s,ρ]` the one site of *s*.
 //!
 //! ```text
-//! minimise  Σ p_o·n[o] + Σ q_ρ·y[ρ] + Σ charge(g, cloud of o)·x[g,o]
+//! minimise  Σ p_o·n[o] + Σ q_ρ·y[ρ] + Σ charge(g, cloud of o)·x[g,o] + Σ v_m,ρ·w[m,ρ] + traffic
 //!
 //! Σ_o x[g,o] = R_g                                       every replica has a seat
 //! Σ_o rate[s,o]·x[s,o] ≥ load_s, Σ_o x[s,o] ≥ least_s    … or so many that they serve the load
 //! Σ_g r_g^k·x[g,o] ≤ K_o^k·n[o]                          nodes hold them, resource by resource
 //! x[g,o] ≤ ⌊min_k K_o^k / r_g^k⌋·n[o]                    … in whole replicas
 //! Σ_{o in ρ} x[g,o] ≤ R_g·y[ρ]                           only at open sites
+//! Σ_{o in ρ} x[g,o] ≤ R_g·w[m,ρ]                         weights are where their model is served
 //! Σ gpus_o·n[o] ≤ quota                                  in a region, of a type
 //! Σ r_g^k·x[g,o] ≤ capacity, Σ n[o] ≤ capacity           of a cloud
 //! n[o] ≤ max_nodes                                       what exists or is reserved
@@ -40,6 +43,7 @@ use fleetform_contract::Market;
 use super::model::{Effort, Model, Outcome, Sense};
 use super::packing::{Amounts, Counts, fitting, patterns};
 use super::reduce::Group;
+use super::traffic::{self, Edge};
 use crate::config::SpreadOver;
 use crate::problem::{Amount, Candidate, HOURS_MONTH, Problem, Rule};
 
@@ -118,6 +122,8 @@ impl<'a> Formulation<'a> {
         this.add_seats();
         this.add_node_capacity();
         this.add_sites();
+        this.add_weights();
+        this.add_traffic();
         for limit in 0..problem.limits.len() {
             this.add_limit(limit, elastic);
         }
@@ -316,6 +322,57 @@ impl<'a> Formulation<'a> {
         }
     }
 
+    fn add_weights(&mut self) {
+        for stored in &self.problem.stored {
+            let mut kept: BTreeMap<&'a str, usize> = BTreeMap::new();
+            for group in 0..self.groups.len() {
+                // Equal demands have equal models.
+                if !stored.demands.contains(&self.groups[group].demands[0]) {
+                    continue;
+                }
+                let replicas = f64::from(self.groups[group].replicas);
+                for (site, mut terms) in self.seats_by(group, |candidate| &candidate.site) {
+                    let cost = stored.cost_month[site];
+                    if cost > 0.0 {
+                        let column =
+                            *kept.entry(site).or_insert_with(|| self.column(1.0, true, cost, 0.0));
+                        terms.push((column, -replicas));
+                        self.model.row(terms, Sense::AtMost, 0.0);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_traffic(&mut self) {
+        let amounts = |demand: usize, mbps: f64| {
+            let group =
+                self.group_of(demand).expect("who calls or is called is alone in its group");
+            let demand = &self.problem.demands[demand];
+            let mut by_site: BTreeMap<&'a str, traffic::Amount> = BTreeMap::new();
+            for &(place, column) in &self.seats[group] {
+                let candidate = self.candidate(place);
+                let share = demand.share_of_traffic(candidate);
+                let amount = by_site.entry(candidate.site.as_str()).or_default();
+                amount.terms.push((column, mbps * share));
+            }
+            by_site
+        };
+        let edges: Vec<Edge> = self
+            .problem
+            .traffic
+            .iter()
+            .map(|traffic| Edge {
+                mbps: traffic.mbps,
+                from: amounts(traffic.from, traffic.mbps),
+                to: amounts(traffic.to, traffic.mbps),
+            })
+            .collect();
+        traffic::add(&mut self.model, &mut self.cost, &self.problem.network, &edges);
+        self.cost.resize(self.model.columns.len(), 0.0);
+        self.preference.resize(self.model.columns.len(), 0.0);
+    }
+
     /// The seats of a group by what their candidates share, as terms of a sum.
     fn seats_by(
         &self,
@@ -447,9 +504,9 @@ impl<'a> Formulation<'a> {
             }
             Rule::Apart { demands } => {
                 let Some(both) = self.presence_of(demands) else { return };
-                let shared = both[0].iter().filter_map(|(site, one)| {
-                    Some(vec![(*one, 1.0), (*both[1].get(site)?, 1.0)])
-                });
+                let shared = both[0]
+                    .iter()
+                    .filter_map(|(site, one)| Some(vec![(*one, 1.0), (*both[1].get(site)?, 1.0)]));
                 self.at_most(limit, elastic, shared.collect(), 1.0);
             }
             Rule::SameSites { demands } => {

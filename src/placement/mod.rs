@@ -25,6 +25,7 @@ mod reduce;
 mod relax;
 mod search;
 mod settle;
+mod traffic;
 
 pub use check::check;
 pub use explain::{Alternative, Cause, Explanation, Relief, Threshold, causes, explain, moved};
@@ -45,6 +46,9 @@ pub struct Placement {
     /// What the workloads that are sized by load serve, by workload.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub loads: BTreeMap<String, Served>,
+    /// Which sites' replicas talk to which; ordered by caller, callee and their sites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Flow>,
     pub cost: Cost,
     pub proof: Proof,
 }
@@ -82,6 +86,17 @@ pub struct Rental {
     pub reserved_nodes: u32,
 }
 
+/// What the replicas of one service at one site send to those of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    pub from: String,
+    pub to: String,
+    /// `aws/us-east-1`.
+    pub from_site: String,
+    pub to_site: String,
+    pub mbps: f64,
+}
+
 /// Dollars a month (730 hours).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
@@ -91,6 +106,12 @@ pub struct Cost {
     pub sites_month: BTreeMap<String, f64>,
     /// Rate-card charges by cloud.
     pub rate_card_month: BTreeMap<String, f64>,
+    /// Traffic between sites, by the site that sends and the one that receives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub egress_month: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Weights kept, and the month's part of bringing them, by model and site.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights_month: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 /// What makes the answer trustworthy, in dollars a month.

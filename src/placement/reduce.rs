@@ -2,7 +2,8 @@
 //! that another one covers are dropped before the solver sees them.
 //!
 //! **Groups.** Demands with the same needs, the same candidates and no rule of their own (spread, spot,
-//! one site, a load, apart from or together with another) are interchangeable: any split of the group's seats among its members is a placement of
+//! one site, a load, apart from or together with another, calls) are interchangeable: any split of the group's seats among its members is
+//! a placement of
 //! the same cost, so the model counts the group's replicas only.
 //!
 //! **Cover within a site.** Candidate *a* covers *b* when every group that may use *b* may use *a*; a
@@ -15,7 +16,8 @@
 //! **Cover of sites.** Site *A* covers *B* when its control plane costs no more and each candidate of *B*
 //! is covered by one of *A*. Everything at *B* can move to *A* at once, with its nodes. Groups that must be
 //! spread over regions (or clouds, where *A* and *B* differ in it) forbid that, for they may need *B*, and so do
-//! groups that must be apart from another, which may be at *A*.
+//! groups that must be apart from another, which may be at *A*. Traffic forbids it unless *A* and *B* are of one area:
+//! then nobody pays more to or from *A*, and between the two nobody pays any more. Weights may not cost more at *A*.
 //! Groups that must stay at one site move as a whole, as do groups that must be at the same sites.
 //!
 //! Cover is transitive, so dropping everything but one representative of each class of mutual cover
@@ -43,7 +45,8 @@ pub(super) struct Group {
 
 /// The groups of a problem, ordered by their first demand. Demands without replicas are in none.
 pub(super) fn groups(problem: &Problem) -> Vec<Group> {
-    let paired: BTreeSet<usize> = problem.limits.iter().flat_map(|limit| pair(&limit.rule)).collect();
+    let paired = problem.limits.iter().flat_map(|limit| pair(&limit.rule));
+    let coupled: BTreeSet<usize> = paired.chain(talking(problem)).collect();
     let mut groups: Vec<Group> = Vec::new();
     let mut by_key: BTreeMap<(String, &[usize]), usize> = BTreeMap::new();
     for (index, demand) in problem.demands.iter().enumerate() {
@@ -56,9 +59,10 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
             || demand.rules.spot.is_some()
             || !demand.rules.spread.is_empty()
             || matches!(demand.amount, Amount::Load(_))
-            || paired.contains(&index);
+            || coupled.contains(&index);
         // Types of GPU are in the candidates already.
-        let needs = format!("{:?} {:?}", demand.size, charges_key(problem, index));
+        let models = problem.stored.iter().position(|stored| stored.demands.contains(&index));
+        let needs = format!("{:?} {:?} {models:?}", demand.size, charges_key(problem, index));
         let key = (needs, demand.candidates.as_slice());
         match by_key.get(&key) {
             Some(&group) if !alone => {
@@ -97,6 +101,11 @@ fn charges_key(problem: &Problem, demand: usize) -> (u64, Vec<u64>) {
     (needs.cpus.to_bits(), charges.collect())
 }
 
+/// Demands that call or are called.
+fn talking(problem: &Problem) -> BTreeSet<usize> {
+    problem.traffic.iter().flat_map(|traffic| [traffic.from, traffic.to]).collect()
+}
+
 /// Indices of the candidates that the solver needs to see, ascending.
 pub(super) fn undominated(problem: &Problem, groups: &[Group]) -> Vec<usize> {
     let cover = Cover::new(problem, groups);
@@ -128,6 +137,9 @@ struct Cover<'a> {
     users: Vec<Vec<u64>>,
     /// For each candidate, the limits that count its nodes or its GPUs or replicas, as indices.
     limits: Vec<Vec<usize>>,
+    /// Demands that must be apart from another.
+    apart: BTreeSet<usize>,
+    talking: BTreeSet<usize>,
 }
 
 impl<'a> Cover<'a> {
@@ -147,7 +159,12 @@ impl<'a> Cover<'a> {
                 }
             }
         }
-        Cover { problem, groups, users, limits }
+        let apart = problem.limits.iter().filter_map(|limit| match limit.rule {
+            Rule::Apart { demands } => Some(demands),
+            _ => None,
+        });
+        let apart = apart.flatten().collect();
+        Cover { problem, groups, users, limits, apart, talking: talking(problem) }
     }
 
     /// Whether candidate `a` covers candidate `b`.
@@ -213,22 +230,33 @@ impl<'a> Cover<'a> {
         prices(one.0) <= prices(other.0)
             && other.1.iter().all(|&b| one.1.iter().any(|&a| self.holds(a, b)))
             && !self.must_spread(&other.1, cloud(&one.1) == cloud(&other.1))
+            && !self.talks_dearer(one.0, other)
+            && self.problem.stored.iter().all(|stored| {
+                let cost = |site: &str| stored.cost_month.get(site);
+                // Who may be at `other` may be at `one`, so a cost at `other` alone cannot be.
+                cost(other.0).is_none_or(|there| cost(one.0).is_some_and(|here| here <= there))
+            })
+    }
+
+    /// Whether traffic of a group that may be at a site could cost more from another.
+    fn talks_dearer(&self, one: &str, other: &(&str, Vec<usize>)) -> bool {
+        let network = &self.problem.network;
+        if self.talking.is_empty() || network.area_of[one] == network.area_of[other.0] {
+            return false;
+        }
+        let mut groups = other.1.iter().flat_map(|index| self.users_of(*index));
+        groups.any(|group| self.talking.contains(&self.groups[group].demands[0]))
     }
 
     /// Whether a group that may use these candidates has a rule on spreading or on being apart that a move would touch.
     fn must_spread(&self, candidates: &[usize], same_cloud: bool) -> bool {
-        let apart = |demand: usize| {
-            self.problem.limits.iter().any(|limit| {
-                matches!(limit.rule, Rule::Apart { demands } if demands.contains(&demand))
-            })
-        };
         let groups = candidates.iter().flat_map(|index| self.users_of(*index));
         groups.into_iter().any(|group| {
             let mut demands = self.groups[group].demands.iter();
             demands.any(|demand| {
                 let spread = &self.problem.demands[*demand].rules.spread;
                 spread.iter().any(|spread| !(same_cloud && spread.over == SpreadOver::Cloud))
-                    || apart(*demand)
+                    || self.apart.contains(demand)
             })
         })
     }

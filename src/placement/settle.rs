@@ -3,13 +3,14 @@
 //! **Shares.** The seats on an offering share the price of its nodes by their dominant shares: a replica
 //! weighs as much as the largest part it takes of one node in GPUs, CPU, memory or pods. So replicas that
 //! fill a node alone pay all of it, and half-empty nodes are paid by those who are there. A replica's
-//! rate-card charges are its own. Control planes belong to no seat.
+//! rate-card charges are its own. Control planes, weights and
+//! traffic belong to no seat.
 
 use std::collections::BTreeMap;
 
 use super::formulation::Formulation;
 use super::search::Packed;
-use super::{Cost, Placement, Proof, Rental, Seats, Served};
+use super::{Cost, Placement, Proof, Rental, Seats, Served, traffic};
 use crate::problem::{Amount, Candidate, Demand, Problem};
 
 /// Turns a packed solution into a placement, without its proof.
@@ -87,10 +88,45 @@ pub(super) fn placement(formulation: &Formulation, packed: &Packed) -> Placement
         .map(|index| &problem.candidates[*index].site)
         .map(|site| (site.clone(), problem.sites.get(site).map_or(0.0, |site| site.price_month)))
         .collect();
-    let total_month =
-        seats.iter().map(|seats| seats.cost_month).sum::<f64>() + sites_month.values().sum::<f64>();
-    let cost = Cost { total_month, nodes_month, sites_month, rate_card_month };
-    Placement { seats, rentals, loads, cost, proof: Proof::default() }
+    let sites_of = |demand: usize| {
+        let mut by_site: BTreeMap<&str, f64> = BTreeMap::new();
+        for (index, by_demand) in &seated {
+            if let Some(replicas) = by_demand.get(&demand) {
+                let candidate = &problem.candidates[*index];
+                let share = problem.demands[demand].share_of_traffic(candidate);
+                *by_site.entry(candidate.site.as_str()).or_default() +=
+                    share * f64::from(*replicas);
+            }
+        }
+        by_site
+    };
+    let traffic = traffic::route(problem, sites_of);
+    let egress_month = traffic::cost_month(&problem.network, &traffic);
+    let mut weights_month: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    for stored in &problem.stored {
+        let sites = stored.demands.iter().flat_map(|demand| sites_of(*demand).into_keys());
+        let sites = sites.map(|site| (site.to_owned(), stored.cost_month[site]));
+        let paid: BTreeMap<String, f64> = sites.filter(|(_, cost)| *cost > 0.0).collect();
+        if !paid.is_empty() {
+            weights_month.insert(stored.model.clone(), paid);
+        }
+    }
+    let pairs = |by: &BTreeMap<String, BTreeMap<String, f64>>| -> f64 {
+        by.values().flat_map(BTreeMap::values).sum()
+    };
+    let total_month = seats.iter().map(|seats| seats.cost_month).sum::<f64>()
+        + sites_month.values().sum::<f64>()
+        + pairs(&egress_month)
+        + pairs(&weights_month);
+    let cost = Cost {
+        total_month,
+        nodes_month,
+        sites_month,
+        rate_card_month,
+        egress_month,
+        weights_month,
+    };
+    Placement { seats, rentals, loads, traffic, cost, proof: Proof::default() }
 }
 
 /// What is left to hand out: (demand, replicas).

@@ -33,6 +33,11 @@ impl Demand {
         }
     }
 
+    /// Whether any replica is asked for.
+    pub fn runs(&self) -> bool {
+        self.amount != Amount::Replicas(0)
+    }
+
     /// What its replicas must count for together: their number, or requests a second.
     pub fn asked(&self) -> f64 {
         match &self.amount {
@@ -41,11 +46,21 @@ impl Demand {
         }
     }
 
+    /// The share of its traffic that one replica on a candidate may have.
+    pub fn share_of_traffic(&self, candidate: &Candidate) -> f64 {
+        match self.asked() {
+            asked if asked > 0.0 => self.rate(candidate) / asked,
+            // Of no load every replica has all.
+            _ => 1.0,
+        }
+    }
+
     /// Replicas that can be of use where each counts for at least `rate`.
     ///
     /// A replica is of use only if some rule would break without it. Of those that the load needs there are
     /// at most as many as serve it alone, and so for each rule. Of the rules on shares of every place those
-    /// on the two fullest places matter: without them the others have more.
+    /// on the two fullest places matter: without them the others have more. Where other workloads want replicas
+    /// near them, each place may have as many as serve the load alone.
     pub fn most(&self, rate: f64) -> u32 {
         let load = match &self.amount {
             Amount::Replicas(replicas) => return *replicas,
@@ -60,6 +75,9 @@ impl Demand {
         for spread in &self.rules.spread {
             most += spread.max_share.map_or(0.0, |share| 2.0 * serving(1.0 - share));
             most += spread.min.filter(|min| *min > 1).map_or(0.0, f64::from);
+        }
+        if self.elsewhere {
+            most += (self.candidates.len() as f64 - 1.0) * serving(1.0).max(1.0);
         }
         let least = if load.least > 1 { load.least } else { 0 };
         ((most + f64::from(least)).max(1.0)).min(f64::from(super::MAX_REPLICAS)) as u32

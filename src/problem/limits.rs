@@ -274,22 +274,25 @@ fn of_places(index: usize, demand: &Demand, add: &mut impl FnMut(&str, Rule)) {
 /// Each pair once, whoever of the two said it.
 fn of_pairs(demands: &[Demand], add: &mut impl FnMut(&str, Rule)) {
     let mut seen = BTreeSet::new();
-    for (index, demand) in demands.iter().enumerate().filter(|(_, demand)| demand.replicas > 0) {
+    for (index, demand) in demands.iter().enumerate().filter(|(_, demand)| demand.runs()) {
         let rules = &demand.rules;
         let apart = rules.apart_from.iter().map(|name| (name, "apart_from"));
         let together = rules.together_with.iter().map(|name| (name, "together_with"));
         for (name, rule) in apart.chain(together) {
             let found = demands.binary_search_by(|other| other.workload.cmp(name));
-            let Some(other) = found.ok().filter(|other| demands[*other].replicas > 0) else {
+            let Some(other) = found.ok().filter(|other| demands[*other].runs()) else {
                 continue;
             };
             let pair = [index.min(other), index.max(other)];
             if seen.insert((rule, pair)) {
                 let path = format!("{}.placement.{rule}", demand.origin.path);
-                add(&path, match rule {
-                    "apart_from" => Rule::Apart { demands: pair },
-                    _ => Rule::SameSites { demands: pair },
-                });
+                add(
+                    &path,
+                    match rule {
+                        "apart_from" => Rule::Apart { demands: pair },
+                        _ => Rule::SameSites { demands: pair },
+                    },
+                );
             }
         }
     }

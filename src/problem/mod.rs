@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard};
+use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard, Tariff};
 
 use crate::config::{self, PlacementRules, SpreadOver, Stack, Workload};
 use crate::diagnostic::{Diagnostic, Span};
@@ -16,12 +16,16 @@ use crate::placement::Placement;
 mod amount;
 mod fit;
 mod limits;
+mod network;
 mod size;
 mod what_if;
 
 pub use amount::{Amount, Load, requests};
 pub(crate) use fit::{EEA_BESIDE_EU, EU};
 pub use limits::{Limit, Origin, Rule, SpotSaid};
+pub use network::{
+    Area, Carriage, GB_MONTH_PER_MBPS, Ladder, Network, Stored, TRANSFER_MONTHS, Traffic,
+};
 pub use size::Size;
 pub use what_if::Conditions;
 
@@ -41,6 +45,12 @@ pub struct Problem {
     pub sites: BTreeMap<String, SitePrice>,
     /// Negotiated unit rates, by cloud.
     pub rate_cards: BTreeMap<String, RateCard>,
+    /// Calls between services, ordered by caller and callee.
+    pub traffic: Vec<Traffic>,
+    /// What they cost between the sites; empty without traffic.
+    pub network: Network,
+    /// Weights of the models in use, ordered by model.
+    pub stored: Vec<Stored>,
     pub limits: Vec<Limit>,
     /// What runs now, as far as is known.
     pub last: Option<Placement>,
@@ -60,6 +70,9 @@ pub struct Demand {
     pub rules: PlacementRules,
     /// All replicas at one site.
     pub together: bool,
+    /// Replicas may be of use for where they are: who calls it or is called by it, or must be at its sites, is
+    /// near them.
+    pub elsewhere: bool,
     /// Indices into [`Problem::candidates`], ascending.
     pub candidates: Vec<usize>,
     /// Where it was asked for.
@@ -113,8 +126,8 @@ impl Problem {
 /// Poses the placement problem of a stack: what its workloads need, what may be rented for them and
 /// which limits hold.
 ///
-/// `offerings`, `quotas` and `control_plane_price_hour` (dollars, at list price) are by the cloud's name;
-/// a cloud that is missing offers nothing, has only its declared quotas and charges no control plane.
+/// `offerings`, `quotas` and `tariffs` are by the cloud's name; a cloud that is missing offers nothing, has only
+/// its declared quotas and charges for nodes alone.
 /// Their order does not matter.
 ///
 /// # Errors
@@ -124,7 +137,7 @@ pub fn pose(
     stack: &Stack,
     offerings: &BTreeMap<String, Vec<Offering>>,
     quotas: &BTreeMap<String, Vec<Quota>>,
-    control_plane_price_hour: &BTreeMap<String, f64>,
+    tariffs: &BTreeMap<String, Tariff>,
     last: Option<&Placement>,
 ) -> Result<Problem, Vec<Diagnostic>> {
     let mut errors = Vec::new();
@@ -160,13 +173,36 @@ pub fn pose(
     }
 
     let (candidates, _) = keep_useful(all, &mut demands);
-    let sites = site_prices(stack, &candidates, control_plane_price_hour);
+    let sites = site_prices(stack, &candidates, tariffs);
     let rate_cards = stack.clouds.iter();
     let rate_cards = rate_cards
         .filter_map(|(name, cloud)| Some((name.clone(), cloud.rate_card.clone()?)))
         .collect();
     let limits = limits::of(stack, quotas, &demands, &candidates);
-    Ok(Problem { demands, candidates, sites, rate_cards, limits, last: last.cloned(), warnings })
+    let traffic = network::traffic(stack, &demands);
+    let near = limits.iter().filter_map(|limit| match limit.rule {
+        Rule::SameSites { demands } => Some(demands),
+        _ => None,
+    });
+    for demand in near.chain(traffic.iter().map(|one| [one.from, one.to])).flatten() {
+        demands[demand].elsewhere = true;
+    }
+    let network = match traffic.is_empty() {
+        true => Network::default(),
+        false => network::network(stack, &candidates, tariffs),
+    };
+    Ok(Problem {
+        stored: network::stored(stack, &demands, &candidates, tariffs),
+        demands,
+        candidates,
+        sites,
+        rate_cards,
+        traffic,
+        network,
+        limits,
+        last: last.cloned(),
+        warnings,
+    })
 }
 
 fn too_many(demands: &[Demand], all: &[Candidate]) -> Option<Diagnostic> {
@@ -293,6 +329,7 @@ fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>
         size: Size::of_replica(&workload.needs),
         rules: workload.placement.clone(),
         together,
+        elsewhere: false,
         candidates,
         origin: Origin::of(stack, &workload.path),
     }
@@ -317,13 +354,13 @@ fn keep_useful(
 fn site_prices(
     stack: &Stack,
     candidates: &[Candidate],
-    control_plane_price_hour: &BTreeMap<String, f64>,
+    tariffs: &BTreeMap<String, Tariff>,
 ) -> BTreeMap<String, SitePrice> {
     let mut sites = BTreeMap::new();
     for candidate in candidates {
         let cloud = &stack.clouds[&candidate.offering.cloud];
-        let list_hour = control_plane_price_hour.get(&cloud.name).copied().unwrap_or(0.0);
-        let list_month = list_hour * HOURS_MONTH;
+        let list_hour = tariffs.get(&cloud.name).map(|tariff| tariff.control_plane_price_hour);
+        let list_month = list_hour.unwrap_or(0.0) * HOURS_MONTH;
         let price_month = match cloud.rate_card {
             Some(_) => 0.0,
             None => list_month * (1.0 - cloud.discount),

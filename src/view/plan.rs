@@ -123,15 +123,23 @@ pub fn placement(placement: &Placement, paint: Paint, width: usize) -> String {
             dollars(seats.cost_month),
         ]);
     }
-    for (site, cost) in placement.cost.sites_month.iter().filter(|(_, cost)| **cost > 0.0) {
-        rows.push(vec![
-            "(control plane)".into(),
-            String::new(),
-            site.clone(),
-            String::new(),
-            String::new(),
-            dollars(*cost),
-        ]);
+    let mut beside = |what: String, place: String, cost: f64| {
+        let empty = String::new;
+        rows.push(vec![what, empty(), place, empty(), empty(), dollars(cost)]);
+    };
+    let cost = &placement.cost;
+    for (site, cost) in cost.sites_month.iter().filter(|(_, cost)| **cost > 0.0) {
+        beside("(control plane)".into(), site.clone(), *cost);
+    }
+    for (model, by_site) in &cost.weights_month {
+        for (site, cost) in by_site {
+            beside(format!("(weights of {model})"), site.clone(), *cost);
+        }
+    }
+    for (from, by_site) in &cost.egress_month {
+        for (to, cost) in by_site {
+            beside("(traffic)".into(), format!("{from} → {to}"), *cost);
+        }
     }
     let total = dollars(placement.cost.total_month);
     let empty = String::new;

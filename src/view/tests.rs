@@ -130,8 +130,9 @@ fn placement() -> Placement {
             total_month: 1_533.0,
             nodes_month: 1_460.0,
             sites_month: BTreeMap::from([("aws/us-east-1".to_owned(), 73.0)]),
-            rate_card_month: BTreeMap::new(),
+            ..Cost::default()
         },
+        traffic: Vec::new(),
         proof: Proof {
             objective_month: 1_533.0,
             bound_month: 1_533.0,

@@ -30,7 +30,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fleetform_contract::{
     Address, Attributes, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress,
-    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Token,
+    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff,
+    Token,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -275,8 +276,8 @@ impl Provider for Aws {
         catalog::offerings(&self.cloud)
     }
 
-    fn control_plane_price_hour(&self) -> f64 {
-        CONTROL_PLANE_PRICE_HOUR
+    fn tariff(&self) -> Tariff {
+        catalog::tariff(CONTROL_PLANE_PRICE_HOUR)
     }
 
     fn resources(&self, sites: &[Site], registries: &[Registry], owner: &Owner) -> Vec<Resource> {

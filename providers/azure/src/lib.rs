@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fleetform_contract::{
     Address, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress, Provider, Quota,
-    Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Token,
+    Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff, Token,
 };
 
 pub use schema::schema;
@@ -194,10 +194,10 @@ impl Provider for Azure {
     }
 
     /// The tier's price and the node of the system pool, which every cluster has.
-    fn control_plane_price_hour(&self) -> f64 {
+    fn tariff(&self) -> Tariff {
         let region = self.cloud.regions.first().map_or("eastus", String::as_str);
         let node = catalog::find(region, catalog::SYSTEM_VM_SIZE);
-        STANDARD_TIER_PRICE_HOUR + node.map_or(0.0, |row| row.price_hour)
+        catalog::tariff(STANDARD_TIER_PRICE_HOUR + node.map_or(0.0, |row| row.price_hour))
     }
 
     fn resources(&self, sites: &[Site], registries: &[Registry], owner: &Owner) -> Vec<Resource> {
@@ -294,6 +294,6 @@ mod tests {
     #[test]
     fn a_cluster_costs_its_tier_and_its_system_node() {
         let provider = provider(&cloud()).expect("a good cloud");
-        assert!((provider.control_plane_price_hour() - 0.196).abs() < 1e-9);
+        assert!((provider.tariff().control_plane_price_hour - 0.196).abs() < 1e-9);
     }
 }

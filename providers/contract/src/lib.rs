@@ -15,6 +15,7 @@ mod resource;
 mod schema;
 mod secret;
 mod site;
+mod tariff;
 mod value;
 
 pub use address::{Address, ParseAddressError};
@@ -31,4 +32,5 @@ pub use site::{
     Autoscale, Health, JobSettings, Needs, Pool, Registry, Repository, SecretEnv, Site, Workload,
     WorkloadKind,
 };
+pub use tariff::{Tariff, TariffRegion, Tier};
 pub use value::{Unknown, Value, path};

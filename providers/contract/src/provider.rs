@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::{
     Address, Error, Offering, Owner, Quota, Record, Reference, Registry, Remote, Resource, Result,
-    Schema, Site,
+    Schema, Site, Tariff,
 };
 
 /// Makes, reads and removes objects of some types: a cloud's own API, or one cluster's.
@@ -55,8 +55,8 @@ pub trait Provider: Objects {
     /// What can be rented in the cloud's regions, at list prices. Ordered by [`Offering::id`].
     fn offerings(&self) -> Vec<Offering>;
 
-    /// What one cluster costs beside its nodes, in dollars an hour at list price.
-    fn control_plane_price_hour(&self) -> f64;
+    /// What is paid beside nodes, at list prices.
+    fn tariff(&self) -> Tariff;
 
     /// Every object that the cloud's own API must have for these sites and registries: pure. All
     /// sites at once, because services share clusters and pools.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fleetform_contract::{
     Address, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress, Provider, Quota,
-    Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Token,
+    Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff, Token,
 };
 
 pub use schema::schema;
@@ -160,8 +160,8 @@ impl Provider for Gcp {
         catalog::offerings(&self.cloud.name, &self.cloud.regions)
     }
 
-    fn control_plane_price_hour(&self) -> f64 {
-        CONTROL_PLANE_PRICE_HOUR
+    fn tariff(&self) -> Tariff {
+        catalog::tariff(CONTROL_PLANE_PRICE_HOUR)
     }
 
     fn resources(&self, sites: &[Site], registries: &[Registry], owner: &Owner) -> Vec<Resource> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fleetform_contract::{
     Address, Cloud, Error, KubeAccess, Market, NodeGroup, Objects, Offering, Owner, Pace, Progress,
-    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Token,
+    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff,
+    Token,
 };
 
 /// The region of a cluster that names none.
@@ -137,8 +138,9 @@ impl Provider for Existing {
         offerings
     }
 
-    fn control_plane_price_hour(&self) -> f64 {
-        0.0
+    /// Who pays for its network and its disks is not known here.
+    fn tariff(&self) -> Tariff {
+        Tariff::default()
     }
 
     fn resources(

@@ -73,6 +73,17 @@ const MISTAKES: &[(&str, &str)] = &[
     ),
     ("an argument for later", "SERVICE  protect = true\n}"),
     ("together with nobody", "SERVICE  placement {\n    together_with = [service.b]\n  }\n}"),
+    ("calls nobody", "SERVICE  calls \"b\" { traffic = \"1Mbps\" }\n}"),
+    ("calls without traffic", "service \"b\" { image = image.x }\nSERVICE  calls \"b\" {}\n}"),
+    ("calls itself", "SERVICE  calls \"a\" { traffic = \"1Mbps\" }\n}"),
+    (
+        "calls a repeated service",
+        "service \"b\" {\n  for_each = [\"eu\"]\n  image    = image.x\n}\nSERVICE  calls \"b\" { traffic = \"1Mbps\" }\n}",
+    ),
+    (
+        "weights in a region of no cloud",
+        "model \"m\" {\n  weights {\n    source = \"x\"\n    size   = \"1GiB\"\n    region = \"us-east-1\"\n  }\n}",
+    ),
     ("apart from nobody", "SERVICE  placement {\n    apart_from = [\"b\"]\n  }\n}"),
     ("apart from a cloud", "SERVICE  placement {\n    apart_from = [cloud.aws]\n  }\n}"),
     ("apart from one", "SERVICE  placement {\n    apart_from = \"b\"\n  }\n}"),

@@ -1,14 +1,14 @@
 //! Small random problems, each solved by trying everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Autoscale, Capacity, Quota, RateCard, Reservation};
 
 use super::support::*;
-use crate::config::{self, SpotRules, Spread, SpreadOver};
+use crate::config::{self, Model, SpotRules, Spread, SpreadOver, Weights};
 use crate::placement::formulation::Formulation;
 use crate::placement::{check, reduce, solve_among};
-use crate::problem::{Amount, Candidate, Demand, Problem, Rule};
+use crate::problem::{Amount, Candidate, Carriage, Demand, Problem, Rule};
 
 /// The least cost by exhaustion: every distribution of every demand's replicas over its candidates, and
 /// for each the fewest nodes; nothing of the model in it. `None` where no distribution keeps the limits.
@@ -212,7 +212,91 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
             }
         }
     }
-    Some(cost + sites.values().sum::<f64>())
+    for stored in &problem.stored {
+        let sites: BTreeSet<&String> = stored
+            .demands
+            .iter()
+            .flat_map(|demand| seats[*demand].iter().zip(&problem.candidates))
+            .filter(|(count, _)| **count > 0)
+            .map(|(_, candidate)| &candidate.site)
+            .collect();
+        cost += sites.into_iter().map(|site| stored.cost_month[site]).sum::<f64>();
+    }
+    let mut routes = Vec::new();
+    for traffic in &problem.traffic {
+        let by_site = |demand: usize| -> Vec<(&str, u32)> {
+            let mut by: BTreeMap<&str, u32> = BTreeMap::new();
+            for (count, candidate) in seats[demand].iter().zip(&problem.candidates) {
+                *by.entry(&candidate.site).or_default() += count;
+            }
+            by.into_iter().filter(|(_, count)| *count > 0).collect()
+        };
+        let (from, to) = (by_site(traffic.from), by_site(traffic.to));
+        let [senders, receivers] =
+            [&from, &to].map(|side| side.iter().map(|(_, count)| count).sum::<u32>());
+        // In units of which every replica sends and receives a whole number.
+        let scaled = |side: Vec<(&'_ str, u32)>, by: u32| -> Vec<(String, u32)> {
+            side.into_iter().map(|(site, count)| (site.to_owned(), count * by)).collect()
+        };
+        let unit = traffic.mbps / f64::from(senders * receivers);
+        routes.push((unit, scaled(from, receivers), scaled(to, senders)));
+    }
+    Some(cost + sites.values().sum::<f64>() + cheapest_routes(problem, &routes))
+}
+
+/// Mbps of a unit, and units by site that are sent and received.
+type Route = (f64, Vec<(String, u32)>, Vec<(String, u32)>);
+
+/// The least that traffic costs, by trying every way to hand whole units over: what is linear or concave in
+/// them is cheapest at a corner, and corners are whole.
+fn cheapest_routes(problem: &Problem, routes: &[Route]) -> f64 {
+    hand_over(problem, &mut routes.to_vec(), (0, 0), 0.0, &mut BTreeMap::new())
+}
+
+/// `at` is the route and the pair of its sites that comes next.
+fn hand_over(
+    problem: &Problem,
+    routes: &mut Vec<Route>,
+    at: (usize, usize),
+    flat: f64,
+    volumes: &mut BTreeMap<usize, f64>,
+) -> f64 {
+    let (route, cell) = at;
+    let Some((unit, from, to)) = routes.get(route) else {
+        let ladders = volumes.iter().map(|(ladder, mbps)| {
+            let steps = &problem.network.ladders[*ladder].steps;
+            let ends = steps.iter().skip(1).map(|step| step.0).chain([f64::MAX]);
+            let steps = steps.iter().zip(ends);
+            steps.map(|(step, end)| (mbps.min(end) - step.0).max(0.0) * step.1).sum::<f64>()
+        });
+        return flat + ladders.sum::<f64>();
+    };
+    if cell == from.len() * to.len() {
+        return hand_over(problem, routes, (route + 1, 0), flat, volumes);
+    }
+    let (source, target) = (cell / to.len(), cell % to.len());
+    let (supply, room) = (from[source].1, to[target].1);
+    let is_last = target + 1 == to.len();
+    let carriage = problem.network.carriage(&from[source].0, &to[target].0);
+    let unit = *unit;
+    let mut best = f64::MAX;
+    for units in if is_last { supply } else { 0 }..=supply.min(room) {
+        routes[route].1[source].1 -= units;
+        routes[route].2[target].1 -= units;
+        let mbps = unit * f64::from(units);
+        let price = if let Carriage::Flat(price) = carriage { price } else { 0.0 };
+        if let Carriage::Ladder(ladder) = carriage {
+            *volumes.entry(ladder).or_default() += mbps;
+        }
+        let next = (route, cell + 1);
+        best = best.min(hand_over(problem, routes, next, flat + price * mbps, volumes));
+        if let Carriage::Ladder(ladder) = carriage {
+            *volumes.entry(ladder).or_default() -= mbps;
+        }
+        routes[route].1[source].1 += units;
+        routes[route].2[target].1 += units;
+    }
+    best
 }
 
 /// The least number of equal bins, by trying every bin for every item.
@@ -421,6 +505,47 @@ fn paired(seed: u64) -> World {
     world
 }
 
+/// Calls between services and models with weights, upon a random problem.
+fn talking(seed: u64) -> World {
+    let mut world = random(seed);
+    let mut dice = Dice(seed ^ 0x5a5a);
+    for cloud in ["aws", "gcp"] {
+        let mut internet = [0.0; 2].map(|_| (1 + dice.roll(9)) as f64 / 100.0);
+        let [near, far] = [0.0; 2].map(|_| (1 + dice.roll(9)) as f64 / 100.0);
+        // Prices fall with the volume, most of the time.
+        if dice.chance(80) {
+            internet.sort_by(|a, b| b.total_cmp(a));
+        }
+        let above = dice.pick(&[1_000.0, 3_285.0, 10_000.0]);
+        let mut tariff = tariff(near, far, internet, above);
+        if dice.chance(50) {
+            tariff.regions.get_mut("r2").expect("it is there").area = "far".to_owned();
+        }
+        world.tariffs.insert(cloud.to_owned(), tariff);
+    }
+    let names: Vec<String> = world.stack.workloads.keys().cloned().collect();
+    for _ in 0..1 + dice.roll(2) {
+        let (from, to) = (dice.pick(&names), dice.pick(&names));
+        if from != to {
+            let mbps = dice.pick(&[1.0, 10.0, 40.0]);
+            world.stack.workloads.get_mut(&from).expect("it is there").calls.insert(to, mbps);
+        }
+    }
+    for name in ["m", "n"].into_iter().take(dice.roll(3) as usize) {
+        let kept_in = dice.pick(&[None, Some(("aws".to_owned(), "r1".to_owned()))]);
+        let size_gib = dice.pick(&[10.0, 2_000.0]);
+        let weights = Weights { source: String::new(), size_gib, sha256: None, kept_in };
+        let model = Model { weights: Some(weights), throughput: BTreeMap::new() };
+        world.stack.models.insert(name.to_owned(), model);
+        for workload in world.stack.workloads.values_mut() {
+            if dice.chance(50) {
+                workload.model = Some(name.to_owned());
+            }
+        }
+    }
+    world
+}
+
 #[test]
 fn random_loads_cost_what_trying_everything_finds() {
     let mut all = Told::default();
@@ -438,23 +563,29 @@ fn random_loads_cost_what_trying_everything_finds() {
 
 #[test]
 fn random_problems_cost_what_trying_everything_finds() {
-    let (placed, clashes, cuts) = compare((0..400).map(|seed| (seed, random(seed))));
+    let (placed, clashes, cuts) = compare((0..400).map(|seed| (seed, random(seed))), 3e5);
     assert!(placed > 200 && clashes > 40 && cuts > 5, "{placed} {clashes} {cuts}");
 }
 
 #[test]
 fn rules_on_pairs_cost_what_trying_everything_finds() {
-    let (placed, clashes, _) = compare((150..360).map(|seed| (seed, paired(seed))));
+    let (placed, clashes, _) = compare((150..360).map(|seed| (seed, paired(seed))), 1e5);
     assert!(placed > 100 && clashes > 40, "{placed} {clashes}");
+}
+
+#[test]
+fn traffic_and_weights_cost_what_trying_everything_finds() {
+    let (placed, clashes, _) = compare((400..700).map(|seed| (seed, talking(seed))), 3e3);
+    assert!(placed > 100 && clashes > 10, "{placed} {clashes}");
 }
 
 /// Solves each world, with what covers dropped and with everything, and compares with trying everything.
 /// Placements, refusals and cuts that there were.
-fn compare(worlds: impl Iterator<Item = (u64, World)>) -> (u32, u32, u32) {
+fn compare(worlds: impl Iterator<Item = (u64, World)>, most: f64) -> (u32, u32, u32) {
     let (mut placed, mut clashes, mut cuts) = (0, 0, 0);
     for (seed, world) in worlds {
         let Ok(problem) = world.pose() else { continue };
-        if distributions(&problem) > 3e5 {
+        if distributions(&problem) > most {
             continue;
         }
         let told = agree(&problem, seed);

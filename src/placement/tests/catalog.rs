@@ -14,14 +14,14 @@ use crate::problem::{Problem, pose};
 fn pose_with_catalogs(stack: &config::Stack) -> Problem {
     let mut offerings = BTreeMap::new();
     let mut quotas = BTreeMap::new();
-    let mut control_planes = BTreeMap::new();
+    let mut tariffs = BTreeMap::new();
     for (name, cloud) in &stack.clouds {
         let provider: Box<dyn Provider> = fleetform_providers::provider(cloud).expect("a cloud");
         offerings.insert(name.clone(), provider.offerings());
         quotas.insert(name.clone(), cloud.quotas.clone());
-        control_planes.insert(name.clone(), provider.control_plane_price_hour());
+        tariffs.insert(name.clone(), provider.tariff());
     }
-    pose(stack, &offerings, &quotas, &control_planes, None).expect("the stack can be posed")
+    pose(stack, &offerings, &quotas, &tariffs, None).expect("the stack can be posed")
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn what_is_told_can_be_packed() {
 fn pairs_are_apart_or_together() {
     let pair = |rule: fn(&mut crate::config::PlacementRules) -> &mut Vec<String>| {
         with(|world| {
-            chat(world).replicas = 2;
+            chat(world).amount = Amount::Replicas(2);
             let mut ranker = service("ranker", 1, 1);
             rule(&mut ranker.placement).push("chat".to_owned());
             world.stack.workloads.insert("ranker".to_owned(), ranker);
@@ -347,7 +347,11 @@ fn pairs_are_apart_or_together() {
     };
     let seats = |world: &World| -> Vec<String> {
         let placement = world.solve();
-        placement.seats.iter().map(|seats| format!("{} {}", seats.workload, seats.offering)).collect()
+        placement
+            .seats
+            .iter()
+            .map(|seats| format!("{} {}", seats.workload, seats.offering))
+            .collect()
     };
     let apart = pair(|rules| &mut rules.apart_from);
     assert_eq!(seats(&apart), ["chat aws/r1/g/on_demand", "ranker aws/r2/g/on_demand"]);
@@ -364,7 +368,8 @@ fn pairs_are_apart_or_together() {
         workload.placement.regions = vec!["r1".to_owned()];
     }
     assert_snapshot!(apart.say(&["service.ranker.placement.apart_from"]).refusal(), @"");
-    together.stack.workloads.get_mut("ranker").expect("it is there").placement.regions =
-        vec!["r1".to_owned()];
+    let ranker = together.stack.workloads.get_mut("ranker").expect("it is there");
+    ranker.placement.clouds = vec!["aws".to_owned()];
+    ranker.placement.regions = vec!["r1".to_owned()];
     assert_snapshot!(together.say(&["cloud.aws.quota.0"]).refusal(), @"");
 }

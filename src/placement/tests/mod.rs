@@ -9,3 +9,4 @@ mod known;
 mod limits;
 mod load;
 pub(crate) mod support;
+mod traffic;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use fleetform_contract::{
-    Capacity, Cloud, JobSettings, Market, Needs, Offering, RateCard, SecretKey, Vault,
+    Capacity, Cloud, JobSettings, Market, Needs, Offering, RateCard, SecretKey, Tariff,
+    TariffRegion, Tier, Vault,
 };
 
 use crate::config::{Amount, Load, Optimize, PlacementRules, Stack, StateSettings, Workload};
@@ -55,6 +56,27 @@ pub fn cloud(name: &str) -> Cloud {
     Cloud { name: name.to_owned(), kind: name.to_owned(), ..Cloud::default() }
 }
 
+/// Two areas a cloud at these prices between regions, and out of it for the first gigabytes and above.
+pub fn tariff(near: f64, far: f64, internet: [f64; 2], above_gb_month: f64) -> Tariff {
+    let regions = [("r1", "near"), ("r2", "near"), ("r3", "far")].map(|(region, area)| {
+        let (area, internet) = (area.to_owned(), "all".to_owned());
+        let storage_gb_month = Some(0.02);
+        let region_tariff =
+            TariffRegion { area, internet, storage_gb_month, ..TariffRegion::default() };
+        (region.to_owned(), region_tariff)
+    });
+    let price = |from: &str, to: &str, price: f64| ((from.to_owned(), to.to_owned()), price);
+    let tiers = [(0.0, internet[0]), (above_gb_month, internet[1])]
+        .map(|(above_gb_month, price_gb)| Tier { above_gb_month, price_gb });
+    Tariff {
+        regions: regions.into(),
+        between: [price("near", "near", near), price("near", "far", far), price("far", "*", far)]
+            .into(),
+        internet: [("all".to_owned(), tiers.to_vec())].into(),
+        ..Tariff::default()
+    }
+}
+
 /// A service whose replicas need GPUs and nothing else.
 pub fn service(name: &str, replicas: u32, gpus: u32) -> Workload {
     Workload {
@@ -67,6 +89,7 @@ pub fn service(name: &str, replicas: u32, gpus: u32) -> Workload {
         port: None,
         command: Vec::new(),
         env: BTreeMap::new(),
+        calls: BTreeMap::new(),
         secret_env: Vec::new(),
         needs: Needs { gpus, ..Needs::default() },
         placement: PlacementRules::default(),
@@ -101,6 +124,8 @@ pub struct World {
     pub stack: Stack,
     pub offerings: BTreeMap<String, Vec<Offering>>,
     pub control_plane_price_hour: BTreeMap<String, f64>,
+    /// What else is paid; control planes go above.
+    pub tariffs: BTreeMap<String, Tariff>,
 }
 
 pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offering>) -> World {
@@ -131,7 +156,12 @@ pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offeri
         warnings: Vec::new(),
         vault: Vault::new(SecretKey::new([0; 32])),
     };
-    World { stack, offerings: by_cloud, control_plane_price_hour: BTreeMap::new() }
+    World {
+        stack,
+        offerings: by_cloud,
+        control_plane_price_hour: BTreeMap::new(),
+        tariffs: BTreeMap::new(),
+    }
 }
 
 impl World {
@@ -152,7 +182,11 @@ impl World {
     pub fn pose(&self) -> Result<Problem, Vec<Diagnostic>> {
         let declared = self.stack.clouds.iter();
         let quotas = declared.map(|(name, cloud)| (name.clone(), cloud.quotas.clone())).collect();
-        pose(&self.stack, &self.offerings, &quotas, &self.control_plane_price_hour, None)
+        let mut tariffs = self.tariffs.clone();
+        for (cloud, price) in &self.control_plane_price_hour {
+            tariffs.entry(cloud.clone()).or_default().control_plane_price_hour = *price;
+        }
+        pose(&self.stack, &self.offerings, &quotas, &tariffs, None)
     }
 
     pub fn problem(&self) -> Problem {

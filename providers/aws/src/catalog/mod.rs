@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use fleetform_contract::{Cloud, Location, Market, Offering};
+use fleetform_contract::{Cloud, Location, Market, Offering, Tariff};
 
 static SHEET: &str = include_str!("aws.csv");
 static LOCATIONS: &str = include_str!("locations.csv");
+static TARIFF_REGIONS: &str = include_str!("regions.csv");
+static NETWORK: &str = include_str!("network.csv");
 
 /// One line of the sheet: a type in a region and, where its spot price depends on it, a zone.
 #[derive(Clone, Debug)]
@@ -56,6 +58,11 @@ const NVIDIA: [&str; 15] = [
 pub fn rows() -> &'static [Row] {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     ROWS.get_or_init(|| SHEET.lines().skip(1).map(parse).collect())
+}
+
+/// What is paid beside nodes.
+pub fn tariff(control_plane_price_hour: f64) -> Tariff {
+    Tariff::read(control_plane_price_hour, TARIFF_REGIONS, NETWORK)
 }
 
 /// Where a region is.
@@ -155,6 +162,15 @@ mod tests {
 
     fn all() -> Vec<Offering> {
         offerings(&Cloud { name: "aws".into(), kind: "aws".into(), ..Cloud::default() })
+    }
+
+    #[test]
+    fn every_region_has_a_tariff() {
+        let tariff = tariff(0.0);
+        assert!(tariff.is_complete());
+        let located: Vec<&str> =
+            LOCATIONS.lines().skip(1).filter_map(|l| l.split(',').next()).collect();
+        assert_eq!(tariff.regions.keys().collect::<Vec<_>>(), located);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use fleetform_contract::{Cloud, Location, Market, Offering};
+use fleetform_contract::{Cloud, Location, Market, Offering, Tariff};
 
 const TABLE: &str = include_str!("azure.csv");
 const LOCATIONS: &str = include_str!("locations.csv");
+const REGIONS: &str = include_str!("regions.csv");
+const NETWORK: &str = include_str!("network.csv");
 
 /// The VM size of the nodes that run a cluster's own services (DNS, metrics): the smallest size of
 /// the catalog that AKS takes for a system pool (at least 2 vCPUs and 4 GiB), sold in every region.
@@ -59,6 +61,11 @@ fn in_region(region: &str) -> &'static [Row] {
     let start = rows.partition_point(|row| row.region < region);
     let length = rows[start..].partition_point(|row| row.region == region);
     &rows[start..start + length]
+}
+
+/// What is paid beside nodes.
+pub fn tariff(control_plane_price_hour: f64) -> Tariff {
+    Tariff::read(control_plane_price_hour, REGIONS, NETWORK)
 }
 
 /// Where a region is.
@@ -144,6 +151,15 @@ mod tests {
             regions: regions.iter().map(|region| (*region).to_owned()).collect(),
             ..Cloud::default()
         }
+    }
+
+    #[test]
+    fn every_region_has_a_tariff() {
+        let tariff = tariff(0.0);
+        assert!(tariff.is_complete());
+        let located: Vec<&str> =
+            LOCATIONS.lines().skip(1).filter_map(|l| l.split(',').next()).collect();
+        assert_eq!(tariff.regions.keys().collect::<Vec<_>>(), located);
     }
 
     #[test]

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use fleetform_contract::{Location, Market, Offering};
+use fleetform_contract::{Location, Market, Offering, Tariff};
 
 const TABLE: &str = include_str!("gcp.csv");
 const LOCATIONS: &str = include_str!("locations.csv");
+const REGIONS: &str = include_str!("regions.csv");
+const NETWORK: &str = include_str!("network.csv");
 
 /// A machine type (with its GPUs) in a region: every zone that sells it.
 #[derive(Debug)]
@@ -87,6 +89,11 @@ pub fn offerings(cloud: &str, regions: &[String]) -> Vec<Offering> {
     }
     offerings.sort_by_cached_key(Offering::id);
     offerings
+}
+
+/// What is paid beside nodes.
+pub fn tariff(control_plane_price_hour: f64) -> Tariff {
+    Tariff::read(control_plane_price_hour, REGIONS, NETWORK)
 }
 
 /// Where a region is.
@@ -221,6 +228,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn every_region_has_a_tariff() {
+        let tariff = tariff(0.0);
+        assert!(tariff.is_complete());
+        let located: Vec<&str> =
+            LOCATIONS.lines().skip(1).filter_map(|l| l.split(',').next()).collect();
+        assert_eq!(tariff.regions.keys().collect::<Vec<_>>(), located);
+    }
 
     #[test]
     fn the_table_keeps_its_promises() {
