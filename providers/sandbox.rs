@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use fleetform_contract::Cloud;
-pub use fleetform_sandbox::{Fault, FaultPlan, Request};
+pub use fleetform_sandbox::{Fault, FaultPlan, Gate, Moment, Request};
 use fleetform_sandbox::{Served, World, ask, discover, serve as host};
 
 use crate::{CLOUDS, KUBERNETES, kind};
@@ -144,6 +144,20 @@ impl Running {
             all.extend(serde_json::from_value::<Vec<Request>>(answer).map_err(io::Error::other)?);
         }
         Ok(all)
+    }
+
+    /// From now on these faults, where this process serves it.
+    pub fn set_faults(&self, faults: FaultPlan) {
+        if let Some((_, served)) = &self.own {
+            served.set_faults(faults);
+        }
+    }
+
+    /// From now on every request passes this gate, where this process serves it.
+    pub fn set_gate(&self, gate: Option<Gate>) {
+        if let Some((_, served)) = &self.own {
+            served.set_gate(gate);
+        }
     }
 
     /// The world, where it is this process's.

@@ -1,28 +1,66 @@
 //! The clouds of one run: a provider for each `cloud` block, and the clusters reached through them.
+//!
+//! Every call to a cloud goes through [`Clouds::call`], which is where patience lives: what to try again,
+//! how often, and how fast a cloud lets itself be called.
+
+mod pace;
+mod retry;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
-use fleetform_contract::{Address, Cloud, Error, Objects, Provider, Record, Resource, Schema};
+use fleetform_contract::{
+    Address, Cloud, Error, Objects, Progress, Provider, Record, Resource, Schema,
+};
 use tokio::sync::Mutex;
 
 use crate::plan::Schemas;
+use pace::Pace;
+pub use retry::Backoff;
+
+/// Looks before something is missing.
+const LOOKS: u32 = 5;
 
 /// Providers by cloud name. Making it does no I/O.
 pub struct Clouds {
     providers: BTreeMap<String, Arc<dyn Provider>>,
     /// Cluster APIs by site, made at the first use.
     clusters: Mutex<BTreeMap<String, Arc<dyn Objects>>>,
+    backoff: Backoff,
+    /// By cloud: what runs in its clusters shares the pace of its API.
+    paces: BTreeMap<String, Pace>,
 }
 
 impl Clouds {
-    pub fn new<'a>(clouds: impl IntoIterator<Item = &'a Cloud>) -> Result<Clouds, Error> {
+    pub fn new<'a>(
+        clouds: impl IntoIterator<Item = &'a Cloud>,
+        backoff: Backoff,
+    ) -> Result<Clouds, Error> {
         let mut providers = BTreeMap::new();
         for cloud in clouds {
             let provider = fleetform_providers::provider(cloud)?;
             providers.insert(cloud.name.clone(), Arc::from(provider));
         }
-        Ok(Clouds { providers, clusters: Mutex::default() })
+        let pace = |name: &String| (name.clone(), Pace::new(backoff.first, backoff.longest));
+        let paces = providers.keys().map(pace).collect();
+        Ok(Clouds { providers, clusters: Mutex::default(), backoff, paces })
+    }
+
+    /// Calls a cloud, or what runs in its clusters, under the retry policy. `what` names the caller among
+    /// others; every attempt must be idempotent.
+    pub async fn call<T, F>(
+        &self,
+        cloud: &str,
+        what: &str,
+        progress: &dyn Progress,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let pace = self.paces.get(cloud).ok_or_else(|| no_cloud(cloud))?;
+        retry::with_policy(&self.backoff, pace, what, progress, attempt).await
     }
 
     pub fn provider(&self, cloud: &str) -> Option<&dyn Provider> {
@@ -31,6 +69,21 @@ impl Clouds {
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &dyn Provider)> {
         self.providers.iter().map(|(name, provider)| (name.as_str(), provider.as_ref()))
+    }
+
+    /// Asks until an answer is there, a few times: what was made a moment ago may not be seen everywhere yet,
+    /// and nothing is given up for one look that misses it.
+    pub async fn look<T, F>(&self, mut once: impl FnMut() -> F) -> Result<Option<T>, Error>
+    where
+        F: Future<Output = Result<Option<T>, Error>>,
+    {
+        for _ in 1..LOOKS {
+            if let Some(found) = once().await? {
+                return Ok(Some(found));
+            }
+            tokio::time::sleep(self.backoff.first).await;
+        }
+        once().await
     }
 
     /// The record of the cluster of a site: `Ok(None)` where clusters exist already, an error where
@@ -55,10 +108,7 @@ impl Clouds {
         site: Option<&str>,
         cluster: Option<&Record>,
     ) -> Result<Arc<dyn Objects>, Error> {
-        let provider = self
-            .providers
-            .get(cloud)
-            .ok_or_else(|| Error::rejected(format!("the stack has no cloud `{cloud}` any more")))?;
+        let provider = self.providers.get(cloud).ok_or_else(|| no_cloud(cloud))?;
         let Some(site) = site else {
             let provider = Arc::clone(provider);
             return Ok(provider);
@@ -79,6 +129,10 @@ impl Clouds {
     pub async fn forget_cluster(&self, site: &str) {
         self.clusters.lock().await.remove(site);
     }
+}
+
+fn no_cloud(name: &str) -> Error {
+    Error::rejected(format!("the stack has no cloud `{name}` any more"))
 }
 
 /// A site's cluster does not exist.

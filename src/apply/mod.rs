@@ -4,11 +4,10 @@
 //! that changes something carries a token and may be sent twice; a failed step blocks only what waits
 //! for it.
 
-mod retry;
+mod outcome;
 mod settle;
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use fleetform_contract::{
@@ -18,14 +17,25 @@ use fleetform_state::{Entry, Journal};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::clouds::Clouds;
-use crate::diagnostic::Diagnostic;
 use crate::plan::{Action, Change, Phase, Plan, Step, lookup, order};
 use crate::refresh::seal;
 
-pub use retry::Backoff;
-pub use settle::{Settled, settle};
+pub use outcome::{Outcome, diagnostics};
+pub use settle::{Became, Settled, Settling, settle};
+
+/// How a run is asked to end early.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    #[default]
+    Go,
+    /// Running steps finish and no new one starts.
+    Finish,
+    /// Nothing is waited for: what runs stays open in the journal, and is settled by the next run.
+    Abandon,
+}
 
 /// What a run needs beside the plan.
 pub struct Settings<'a> {
@@ -34,9 +44,7 @@ pub struct Settings<'a> {
     /// Texts of the secrets that the plan's attributes refer to.
     pub vault: &'a Vault,
     pub parallelism: usize,
-    pub backoff: Backoff,
-    /// Once set, running steps finish and no new one starts.
-    pub stop: &'a AtomicBool,
+    pub stop: &'a watch::Receiver<Stop>,
     pub listener: &'a dyn Listener,
     /// The desired resource evaluated again with what is known by now: asked when an attribute waits
     /// for a block (`registry.main.urls`) and not for one resource.
@@ -54,35 +62,16 @@ pub trait Listener: Send + Sync {
     fn failed(&self, change: &Change, phase: Phase, error: &Error, elapsed: Duration);
 }
 
-/// How a run ended.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    pub added: usize,
-    pub changed: usize,
-    pub destroyed: usize,
-    /// Steps that failed, with why.
-    pub failed: Vec<(Address, Error)>,
-    /// Steps that could not run because of a failed one, or because the run was stopped.
-    pub blocked: Vec<Address>,
-    pub stopped: bool,
-    /// The state could not be written: nothing new was started after that.
-    pub journal: Option<String>,
-    /// Every record, as after the run.
-    pub records: BTreeMap<Address, Record>,
-}
-
-impl Outcome {
-    pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.blocked.is_empty() && self.journal.is_none()
-    }
-}
-
 enum Ended {
     Made(Record),
     Removed,
     Failed(Error),
-    /// The journal could not be written; the call did not happen or is not recorded.
-    Unrecorded(String),
+    /// No answer: it is open in the journal.
+    Unknown(Error),
+    /// The journal could not be written before the call, which was not made.
+    NotBegun(String),
+    /// The journal could not be written after the call: why, and what it lacks now.
+    Unrecorded(String, Entry),
 }
 
 /// Runs every step of the plan. `records` are the plan's records as observed.
@@ -100,22 +89,30 @@ pub async fn run(
             followers[first].push(index);
         }
     }
-    let mut ready: std::collections::BTreeSet<usize> =
+    let mut ready: BTreeSet<usize> =
         (0..steps.len()).filter(|&index| waiting[index] == 0).collect();
     let mut over = vec![false; steps.len()];
+    let mut begun = BTreeSet::new();
     let mut running = FuturesUnordered::new();
     loop {
         while running.len() < settings.parallelism.max(1)
             && outcome.journal.is_none()
-            && !settings.stop.load(Ordering::Relaxed)
+            && *settings.stop.borrow() == Stop::Go
             && let Some(index) = ready.pop_first()
         {
             let step = &steps[index];
             let change = &plan.changes[step.change];
             let prepared = prepare(plan, change, step, &outcome.records, settings);
             running.push(async move { (index, execute(change, step, prepared, settings).await) });
+            begun.insert(index);
         }
-        let Some((index, ended)) = running.next().await else { break };
+        let next = tokio::select! {
+            biased;
+            next = running.next() => next,
+            () = abandoned(settings.stop) => None,
+        };
+        let Some((index, ended)) = next else { break };
+        begun.remove(&index);
         let step = &steps[index];
         let change = &plan.changes[step.change];
         match ended {
@@ -135,8 +132,20 @@ pub async fn run(
                 over[index] = true;
                 continue;
             }
-            Ended::Unrecorded(reason) => {
+            Ended::Unknown(error) => {
+                outcome.unknown.push((change.address.clone(), error.to_string()));
+                over[index] = true;
+                continue;
+            }
+            Ended::NotBegun(reason) => {
                 outcome.journal.get_or_insert(reason);
+                continue;
+            }
+            Ended::Unrecorded(reason, entry) => {
+                let what = "it ended, and that could not be recorded".to_owned();
+                outcome.unknown.push((change.address.clone(), what));
+                outcome.journal.get_or_insert(reason);
+                outcome.unwritten.push(entry);
                 over[index] = true;
                 continue;
             }
@@ -149,14 +158,24 @@ pub async fn run(
             }
         }
     }
-    outcome.stopped = settings.stop.load(Ordering::Relaxed);
-    let blocked = over.iter().enumerate().filter(|(_, over)| !**over);
-    outcome.blocked =
-        blocked.map(|(index, _)| plan.changes[steps[index].change].address.clone()).collect();
-    outcome.blocked.sort();
-    outcome.blocked.dedup();
-    outcome.failed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    outcome.stopped = *settings.stop.borrow() != Stop::Go;
+    let address = |index: usize| plan.changes[steps[index].change].address.clone();
+    for index in begun {
+        over[index] = true;
+        outcome.unknown.push((address(index), "it was abandoned before its answer".to_owned()));
+    }
+    let blocked = (0..over.len()).filter(|&index| !over[index]);
+    outcome.blocked = blocked.map(address).collect();
+    outcome.sort();
     outcome
+}
+
+/// Returns once the run is to be abandoned.
+async fn abandoned(stop: &watch::Receiver<Stop>) {
+    if stop.clone().wait_for(|stop| *stop == Stop::Abandon).await.is_err() {
+        // Nobody is left who could ask for it.
+        std::future::pending::<()>().await;
+    }
 }
 
 /// All that a step's call needs, decided before it runs.
@@ -307,23 +326,23 @@ async fn execute(
         previous: change.before.clone(),
     };
     if let Err(error) = settings.journal.append(vec![begin]).await {
-        return Ended::Unrecorded(error.to_string());
+        return Ended::NotBegun(reason(&error));
     }
     let result = match call(change, step, &prepared, settings).await {
         Ok(remote) => remote,
         Err(error) => {
+            // Without an answer the operation stays open: the next run settles it by reading.
+            let is_open = matches!(error, Error::Lost { .. });
             let failed = Entry::Failed {
                 op: prepared.op,
                 class: error.class().to_owned(),
                 message: error.to_string(),
             };
-            // Without an answer the operation stays open: the next run settles it by reading.
-            if !matches!(error, Error::Lost { .. })
-                && let Err(error) = settings.journal.append(vec![failed]).await
-            {
-                return Ended::Unrecorded(error.to_string());
+            if !is_open && let Err(error) = settings.journal.append(vec![failed.clone()]).await {
+                return Ended::Unrecorded(reason(&error), failed);
             }
-            return fail(error);
+            let ended = fail(error.clone());
+            return if is_open { Ended::Unknown(error) } else { ended };
         }
     };
     let record = result.map(|remote| {
@@ -340,11 +359,19 @@ async fn execute(
         }
     });
     let done = Entry::Done { op: prepared.op, record: record.clone() };
-    if let Err(error) = settings.journal.append(vec![done]).await {
-        return Ended::Unrecorded(error.to_string());
+    if let Err(error) = settings.journal.append(vec![done.clone()]).await {
+        return Ended::Unrecorded(reason(&error), done);
     }
     settings.listener.finished(change, step.phase, record.as_ref(), started.elapsed());
     record.map_or(Ended::Removed, Ended::Made)
+}
+
+/// What the user is told of a journal that could not be written.
+fn reason(error: &fleetform_state::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 struct Reporter<'a> {
@@ -381,7 +408,7 @@ async fn call(
         let objects = settings.clouds.objects(cloud, site.as_deref(), cluster).await?;
         one_call(objects.as_ref(), change, step.phase, prepared, &reporter).await
     };
-    let result = retry::with_policy(&settings.backoff, &reporter, attempt).await;
+    let result = settings.clouds.call(cloud, &prepared.token.0, &reporter, attempt).await;
     // Whatever happens to a cluster, the way into it is found anew afterwards.
     if site.is_none()
         && let Some(address) = change.before.as_ref().map(|record| &record.address)
@@ -413,61 +440,5 @@ async fn one_call(
             let desired = prepared.plain.as_ref().expect("prepared before the call");
             objects.create(desired, token, progress).await.map(Some)
         }
-    }
-}
-
-/// What the user is told of a run that is not complete.
-pub fn diagnostics(outcome: &Outcome, operation: &str) -> Vec<Diagnostic> {
-    let mut diagnostics: Vec<Diagnostic> = outcome
-        .failed
-        .iter()
-        .map(|(address, error)| {
-            let diagnostic =
-                Diagnostic::error("An operation failed", format!("{address}: {error}."))
-                    .about(address);
-            match hint(error, operation) {
-                Some(hint) => diagnostic.hint(hint),
-                None => diagnostic,
-            }
-        })
-        .collect();
-    if let Some(reason) = &outcome.journal {
-        diagnostics.push(
-            Diagnostic::error(
-                "The state could not be written",
-                format!("{reason}. No new operation was started after that."),
-            )
-            .hint(format!(
-                "what was begun is in the journal and settled by the next `fleetform {operation}`"
-            )),
-        );
-    }
-    if !outcome.blocked.is_empty() {
-        let list: Vec<String> = outcome.blocked.iter().map(|a| format!("  - {a}")).collect();
-        let why = if outcome.stopped { "the run was stopped" } else { "of the failures above" };
-        diagnostics.push(
-            Diagnostic::warning(
-                "Some operations were not started",
-                format!("Not started, because {why}:\n{}", list.join("\n")),
-            )
-            .hint(format!("run `fleetform {operation}` again to go on from here")),
-        );
-    }
-    diagnostics
-}
-
-fn hint(error: &Error, operation: &str) -> Option<String> {
-    match error {
-        Error::Denied { permission: Some(permission), .. } => {
-            Some(format!("give these credentials the permission `{permission}`"))
-        }
-        Error::Denied { .. } => Some("check the credentials of this cloud".to_owned()),
-        Error::NoCapacity { .. } => Some(
-            "allow another region, zone, GPU type or market in `placement`, then plan again".into(),
-        ),
-        Error::Throttled { .. } | Error::Conflict { .. } | Error::Lost { .. } => {
-            Some(format!("run `fleetform {operation}` again: it goes on from what is recorded"))
-        }
-        Error::Rejected { .. } => None,
     }
 }

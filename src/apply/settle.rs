@@ -1,8 +1,13 @@
 //! What became of operations that were begun and never ended: a crash, a lost answer.
+//!
+//! Invariant: an operation is closed only by what a cloud says. What may have been made is looked for by
+//! its name and by its tags; what is in the middle of being made or removed is waited for.
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::{Address, Error, Record, Remote, Resource, Silent, Token, Vault};
+use fleetform_contract::{
+    Address, Error, Objects, Owner, Record, Remote, Resource, Silent, Token, Vault,
+};
 use fleetform_state::{Action, Entry, OpenOperation};
 
 use crate::clouds::Clouds;
@@ -14,49 +19,68 @@ use crate::refresh::seal;
 pub struct Settled {
     pub op: String,
     pub address: Address,
-    /// What was made, where it was; `None` where nothing came of it.
-    pub record: Option<Record>,
+    pub became: Became,
+    /// The number of the entry that began it.
+    pub since: u64,
 }
 
-/// Looks at every open operation's object. With `resume`, a creation found half done is waited for
-/// under its own token; without, it is only read.
-///
-/// Updates and deletions need no look of their own: their objects are recorded, and refresh reads them.
+/// What came of an operation.
+#[derive(Debug, PartialEq)]
+pub enum Became {
+    /// The object is there, as it was to be or on the way there.
+    Is(Box<Record>),
+    /// The object was there and is gone.
+    Gone,
+    /// Nothing that its end could be told from.
+    Nothing,
+}
+
+/// Who settles, with what.
+pub struct Settling<'a> {
+    pub clouds: &'a Clouds,
+    pub owner: &'a Owner,
+    pub vault: &'a Vault,
+    /// Wait for what is half made or half removed, instead of only looking at it.
+    pub resume: bool,
+    /// Ends that the run which made them could not write, by operation.
+    pub kept: &'a BTreeMap<String, Entry>,
+}
+
+/// Looks at every open operation's object, in the order in which they began.
 pub async fn settle(
     open: &BTreeMap<String, OpenOperation>,
     records: &BTreeMap<Address, Record>,
-    clouds: &Clouds,
-    vault: &Vault,
-    resume: bool,
+    settling: &Settling<'_>,
 ) -> Result<Vec<Settled>, Vec<Diagnostic>> {
     let mut settled: Vec<Settled> = Vec::new();
     let mut failures = Vec::new();
     let mut known = records.clone();
-    for (op, operation) in open {
-        let mut result =
-            Settled { op: op.clone(), address: operation.address.clone(), record: None };
-        if let (Action::Create, Some(desired)) = (operation.action, &operation.desired) {
-            match found(desired, &operation.token, &known, clouds, vault, resume).await {
-                Ok(remote) => {
-                    result.record = remote.map(|remote| record(desired, remote, vault));
-                    if let Some(record) = &result.record {
-                        known.insert(record.address.clone(), record.clone());
-                    }
-                }
-                Err(error) => failures.push(
-                    Diagnostic::error(
-                        "An interrupted operation could not be settled",
-                        format!(
-                            "Looking for {}, whose creation was begun: {error}.",
-                            desired.address
-                        ),
-                    )
-                    .about(&desired.address)
-                    .hint("try again once the cloud answers"),
-                ),
+    let mut ordered: Vec<(&String, &OpenOperation)> = open.iter().collect();
+    ordered.sort_by_key(|(_, operation)| operation.since);
+    for (op, operation) in ordered {
+        let became = match settling.kept.get(op) {
+            Some(end) => Ok(Became::of(end)),
+            None => settling.became(operation, &known).await,
+        };
+        match became {
+            Ok(became) => {
+                let (op, address) = (op.clone(), operation.address.clone());
+                let one = Settled { op, address, became, since: operation.since };
+                one.fold(&mut known);
+                settled.push(one);
             }
+            Err(error) => failures.push(
+                Diagnostic::error(
+                    "An interrupted operation could not be settled",
+                    format!(
+                        "Looking at {}, where a run began to {} and did not end: {error}.",
+                        operation.address, operation.action
+                    ),
+                )
+                .about(&operation.address)
+                .hint("try again once the cloud answers"),
+            ),
         }
-        settled.push(result);
     }
     if failures.is_empty() { Ok(settled) } else { Err(failures) }
 }
@@ -64,58 +88,221 @@ pub async fn settle(
 impl Settled {
     /// What to write into the log.
     pub fn entry(&self) -> Entry {
-        match &self.record {
-            Some(record) => Entry::Done { op: self.op.clone(), record: Some(record.clone()) },
-            None => Entry::Failed {
-                op: self.op.clone(),
+        let op = self.op.clone();
+        match &self.became {
+            Became::Is(record) => Entry::Done { op, record: Some((**record).clone()) },
+            Became::Gone => Entry::Done { op, record: None },
+            Became::Nothing => Entry::Failed {
+                op,
                 class: "interrupted".to_owned(),
                 message: "the run ended before its answer".to_owned(),
             },
         }
     }
+
+    /// What the log will say of the records once this is written.
+    pub fn fold(&self, records: &mut BTreeMap<Address, Record>) {
+        match &self.became {
+            Became::Is(record) => {
+                records.insert(record.address.clone(), (**record).clone());
+            }
+            Became::Gone => {
+                let removed = records.get(&self.address).is_some_and(|r| r.version < self.since);
+                if removed {
+                    records.remove(&self.address);
+                }
+            }
+            Became::Nothing => {}
+        }
+    }
 }
 
-async fn found(
-    desired: &Resource,
-    token: &str,
-    known: &BTreeMap<Address, Record>,
-    clouds: &Clouds,
-    vault: &Vault,
-    resume: bool,
-) -> Result<Option<Remote>, Error> {
-    let cluster = match &desired.site {
-        None => None,
-        Some(site) => match clouds.cluster(site, known) {
-            Ok(cluster) => cluster,
-            Err(_) => return Ok(None),
-        },
-    };
-    let objects = clouds.objects(&desired.cloud, desired.site.as_deref(), cluster).await?;
-    let seen = objects.read(desired.reference()).await?;
-    if seen.is_none() || !resume {
-        return Ok(seen);
+impl Became {
+    fn of(end: &Entry) -> Became {
+        match end {
+            Entry::Done { record: Some(record), .. } => Became::Is(Box::new(record.clone())),
+            Entry::Done { record: None, .. } => Became::Gone,
+            _ => Became::Nothing,
+        }
     }
-    match super::open(desired, vault) {
-        Ok(plain) => match objects.create(&plain, &Token(token.to_owned()), &Silent).await {
-            Ok(remote) => Ok(Some(remote)),
-            // What is there by that name is somebody else's: nothing came of our operation.
-            Err(Error::Rejected { .. }) => Ok(None),
+}
+
+impl Settling<'_> {
+    async fn became(
+        &self,
+        operation: &OpenOperation,
+        known: &BTreeMap<Address, Record>,
+    ) -> Result<Became, Error> {
+        let token = Token(operation.token.clone());
+        match (operation.action, &operation.desired, &operation.previous) {
+            (Action::Create, Some(desired), _) => {
+                let Some(place) =
+                    self.place(&desired.cloud, desired.site.as_deref(), known).await?
+                else {
+                    return Ok(Became::Nothing);
+                };
+                let attempt = || self.created(desired, &token, &place);
+                self.clouds.call(&desired.cloud, &token.0, &Silent, attempt).await
+            }
+            (Action::Update, Some(desired), Some(previous)) => {
+                let Some(place) =
+                    self.place(&previous.cloud, previous.site.as_deref(), known).await?
+                else {
+                    return Ok(Became::Nothing);
+                };
+                let attempt = || self.updated(desired, previous, &place);
+                self.clouds.call(&previous.cloud, &token.0, &Silent, attempt).await
+            }
+            (Action::Delete, _, Some(previous)) => {
+                let Some(place) =
+                    self.place(&previous.cloud, previous.site.as_deref(), known).await?
+                else {
+                    return Ok(Became::Gone);
+                };
+                let attempt = || self.deleted(previous, &token, &place);
+                self.clouds.call(&previous.cloud, &token.0, &Silent, attempt).await
+            }
+            _ => Ok(Became::Nothing),
+        }
+    }
+
+    /// The object as the cloud has it now. What was half made is waited for under its own token, which makes
+    /// nothing twice.
+    async fn created(
+        &self,
+        desired: &Resource,
+        token: &Token,
+        place: &Place<'_>,
+    ) -> Result<Became, Error> {
+        let objects = place.objects(self.clouds).await?;
+        let objects = objects.as_ref();
+        let Some(seen) = self.clouds.look(|| self.find(objects, desired)).await? else {
+            return Ok(Became::Nothing);
+        };
+        let plain = super::open(desired, self.vault);
+        let remote = match plain {
+            Ok(plain) if self.resume => match objects.create(&plain, token, &Silent).await {
+                Ok(remote) => remote,
+                Err(error @ (Error::Throttled { .. } | Error::Conflict { .. })) => {
+                    return Err(error);
+                }
+                Err(error @ Error::Denied { .. }) => return Err(error),
+                // It will not become what it was to be. If it is there and ours the plan decides; by that
+                // name it may also be somebody else's, and nothing came of our operation.
+                Err(Error::Rejected { .. } | Error::NoCapacity { .. } | Error::Lost { .. }) => {
+                    match self.tagged(objects, &desired.address).await? {
+                        Some(remote) => remote,
+                        None => return Ok(Became::Nothing),
+                    }
+                }
+            },
+            // Also where a secret is not given any more: what was made stays as it is.
+            _ => seen,
+        };
+        Ok(Became::Is(Box::new(self.record(desired, remote))))
+    }
+
+    /// By name, and where the cloud chose the name by our tags.
+    async fn find(
+        &self,
+        objects: &dyn Objects,
+        desired: &Resource,
+    ) -> Result<Option<Remote>, Error> {
+        match objects.read(desired.reference()).await {
+            Ok(Some(seen)) => Ok(Some(seen)),
+            // Without a name there is nothing to ask for.
+            Ok(None) | Err(Error::Rejected { .. }) => self.tagged(objects, &desired.address).await,
             Err(error) => Err(error),
-        },
-        // A secret that is no longer given: what was made stays as it is, and the plan decides.
-        Err(_) => Ok(seen),
+        }
+    }
+
+    /// The object whose tags say that it is ours and at this address.
+    async fn tagged(
+        &self,
+        objects: &dyn Objects,
+        address: &Address,
+    ) -> Result<Option<Remote>, Error> {
+        let listed = objects.list(self.owner).await?;
+        Ok(listed.into_iter().find(|(at, _)| at == address).map(|(_, remote)| remote))
+    }
+
+    /// However far it came, the record is what is there; the plan sees what is missing.
+    async fn updated(
+        &self,
+        desired: &Resource,
+        previous: &Record,
+        place: &Place<'_>,
+    ) -> Result<Became, Error> {
+        let objects = place.objects(self.clouds).await?;
+        Ok(match self.clouds.look(|| objects.read(previous.reference())).await? {
+            Some(remote) => Became::Is(Box::new(self.record(desired, remote))),
+            None => Became::Nothing,
+        })
+    }
+
+    /// Whether it is gone. What is on its way out is waited for; what nobody removes stays, until a plan
+    /// says again that it should go.
+    async fn deleted(
+        &self,
+        previous: &Record,
+        token: &Token,
+        place: &Place<'_>,
+    ) -> Result<Became, Error> {
+        let objects = place.objects(self.clouds).await?;
+        if self.clouds.look(|| objects.read(previous.reference())).await?.is_none() {
+            return Ok(Became::Gone);
+        }
+        if !objects.is_leaving(previous.reference()).await? {
+            return Ok(Became::Nothing);
+        }
+        if self.resume {
+            objects.delete(previous, token, &Silent).await?;
+        }
+        Ok(Became::Gone)
+    }
+
+    /// Where an object lives; `None` where that was a cluster which does not exist.
+    async fn place<'a>(
+        &self,
+        cloud: &'a str,
+        site: Option<&'a str>,
+        known: &'a BTreeMap<Address, Record>,
+    ) -> Result<Option<Place<'a>>, Error> {
+        let Some(site) = site else { return Ok(Some(Place { cloud, site, cluster: None })) };
+        let Ok(cluster) = self.clouds.cluster(site, known) else { return Ok(None) };
+        let place = Place { cloud, site: Some(site), cluster };
+        let Some(record) = cluster else { return Ok(Some(place)) };
+        let outside = Place { cloud, site: None, cluster: None };
+        let look = || async {
+            let objects = outside.objects(self.clouds).await?;
+            self.clouds.look(|| objects.read(record.reference())).await
+        };
+        let found = self.clouds.call(cloud, &record.id, &Silent, look).await?;
+        Ok(found.is_some().then_some(place))
+    }
+
+    fn record(&self, desired: &Resource, remote: Remote) -> Record {
+        let schema = fleetform_providers::schema(&desired.address.kind);
+        Record {
+            address: desired.address.clone(),
+            cloud: desired.cloud.clone(),
+            site: desired.site.clone(),
+            id: remote.id,
+            attributes: seal(&desired.address, &remote.attributes, schema, self.vault),
+            depends_on: desired.depends_on.clone(),
+            version: 0,
+        }
     }
 }
 
-fn record(desired: &Resource, remote: Remote, vault: &Vault) -> Record {
-    let schema = fleetform_providers::schema(&desired.address.kind);
-    Record {
-        address: desired.address.clone(),
-        cloud: desired.cloud.clone(),
-        site: desired.site.clone(),
-        id: remote.id,
-        attributes: seal(&desired.address, &remote.attributes, schema, vault),
-        depends_on: desired.depends_on.clone(),
-        version: 0,
+struct Place<'a> {
+    cloud: &'a str,
+    site: Option<&'a str>,
+    cluster: Option<&'a Record>,
+}
+
+impl Place<'_> {
+    async fn objects(&self, clouds: &Clouds) -> Result<std::sync::Arc<dyn Objects>, Error> {
+        clouds.objects(self.cloud, self.site, self.cluster).await
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use fleetform_contract::{Address, Record, Resource};
 use fleetform_state::OutputValue;
+use tokio::sync::watch;
 
 use super::arguments::{Apply, Destroy, RunArguments};
 use super::plan::{refuse_unbuilt, show, version_event, wish};
@@ -15,8 +14,8 @@ use super::progress::Progress;
 use super::saved;
 use super::screen::Screen;
 use super::session::{Session, Setting};
-use super::{Ended, lock, locked};
-use crate::apply::{self, Backoff, Outcome, Settings};
+use super::{Ended, errored, lock, locked, signals};
+use crate::apply::{self, Outcome, Settings, Stop};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Operation, Plan, Scope, order};
 use crate::resources;
@@ -57,8 +56,7 @@ async fn fresh(
     operation: Operation,
     auto_approve: bool,
 ) -> Ended {
-    let session = Session::open(screen, setting).await?;
-    session.begin().await?;
+    let session = Session::open_begun(screen, setting).await?;
     let wish = wish(run, operation, true);
     let (planned, holding) = match lock::locking(&session, run, &lock::Waiting(screen)) {
         Some(locking) => {
@@ -74,7 +72,7 @@ async fn fresh(
         false => Ok(()),
     };
     let ended = match approved {
-        Ok(()) => carry_out(&session, planned, run).await,
+        Ok(()) => heeding(&session, planned, run).await,
         Err(diagnostics) => Err(diagnostics),
     };
     lock::release(screen, holding, &ended).await;
@@ -84,15 +82,14 @@ async fn fresh(
 async fn from_saved(screen: &Screen, arguments: &Apply) -> Ended {
     let (plan, run) = (saved::read(&arguments.plan_or_directory)?, &arguments.run);
     let setting = Setting::of_plan(&plan);
-    let session = Session::open(screen, &setting).await?;
+    let session = Session::open_begun(screen, &setting).await?;
     same_sources(&session, &plan)?;
-    session.begin().await?;
     let holding = match lock::locking(&session, run, &lock::Waiting(screen)) {
         Some(locking) => Some(locked::lock_saved(&session, &plan, &locking).await?),
         None => None,
     };
     let ended = match revive(&session, plan).await {
-        Ok(planned) => carry_out(&session, planned, run).await,
+        Ok(planned) => heeding(&session, planned, run).await,
         Err(diagnostics) => Err(diagnostics),
     };
     lock::release(screen, holding, &ended).await;
@@ -100,7 +97,7 @@ async fn from_saved(screen: &Screen, arguments: &Apply) -> Ended {
 }
 
 /// The plan with the records as they still are; refused where what it needs has changed since.
-async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Diagnostic>> {
+pub async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Diagnostic>> {
     if plan.lineage != session.owner.lineage {
         return Err(vec![stale("it was made for another state (the lineages differ)")]);
     }
@@ -110,15 +107,14 @@ async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Diagno
     }
     // The plan's own view: with what the refresh saw.
     let seen = plan.changes.iter().filter_map(|change| change.before.clone());
-    let records: BTreeMap<Address, Record> =
+    let mut records: BTreeMap<Address, Record> =
         seen.map(|record| (record.address.clone(), record)).collect();
-    let open = planning::to_settle(&state, session.journal.run(), true);
-    let vault = &session.stack.vault;
-    let settled = apply::settle(&open, &records, &session.clouds, vault, true).await?;
+    let settled = planning::settled(session, &state, &records, true).await?;
     let related = locked::related(&plan);
     if settled.iter().any(|settled| related.contains(&settled.address)) {
         return Err(vec![stale("an interrupted run left operations open since then")]);
     }
+    settled.iter().for_each(|settled| settled.fold(&mut records));
     Ok(Planned { plan, records, settled, warnings: Vec::new() })
 }
 
@@ -175,16 +171,31 @@ fn approve(
     }
 }
 
-async fn carry_out(session: &Session<'_>, mut planned: Planned, run: &RunArguments) -> Ended {
+/// Carries a plan out until it is done, or a signal asks for its end.
+async fn heeding(session: &Session<'_>, planned: Planned, run: &RunArguments) -> Ended {
+    let (stop, stopping) = watch::channel(Stop::default());
+    tokio::select! {
+        ended = carry_out(session, planned, run.parallelism.into(), &stopping) => ended,
+        never = signals::heed(session.screen, &stop) => match never {},
+    }
+}
+
+/// Makes the world what the plan says, and records what came of it.
+pub async fn carry_out(
+    session: &Session<'_>,
+    mut planned: Planned,
+    parallelism: usize,
+    stop: &watch::Receiver<Stop>,
+) -> Ended {
     let screen = session.screen;
     let state = session.journal.read(|log| log.state().clone()).await;
     session.write(planning::findings(&state, session.journal.run(), &planned)).await?;
+    errored::forget(session).await?;
     // The names of the operations: no other run has written the entry that this one has read last.
     planned.plan.serial = session.journal.read(|log| log.state().serial).await;
     let plan = &planned.plan;
     let steps = order(&plan.changes).len();
     let progress = Progress::new(screen, steps);
-    let stop = AtomicBool::new(false);
     let refine = |address: &Address, records: &BTreeMap<Address, Record>| {
         refine(session, plan, address, records)
     };
@@ -192,27 +203,12 @@ async fn carry_out(session: &Session<'_>, mut planned: Planned, run: &RunArgumen
         clouds: &session.clouds,
         journal: &session.journal,
         vault: &session.stack.vault,
-        parallelism: run.parallelism.into(),
-        backoff: backoff(session),
-        stop: &stop,
+        parallelism,
+        stop,
         listener: &progress,
         refine: &refine,
     };
-    let outcome = {
-        let running = apply::run(plan, planned.records, &settings);
-        tokio::pin!(running);
-        loop {
-            tokio::select! {
-                outcome = &mut running => break outcome,
-                signal = tokio::signal::ctrl_c(), if !stop.load(Ordering::Relaxed) => {
-                    if signal.is_ok() {
-                        stop.store(true, Ordering::Relaxed);
-                        screen.say("\nStopping: running operations finish, no new ones start.\n");
-                    }
-                }
-            }
-        }
-    };
+    let outcome = apply::run(plan, planned.records, &settings).await;
     progress.finish();
     finish(session, plan, &outcome).await
 }
@@ -251,16 +247,49 @@ async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended 
         show_outputs(screen, &shown);
         return Ok(0);
     }
-    let message =
-        format!("Resources so far: {added} added, {changed} changed, {destroyed} destroyed.");
-    screen.say(&format!("\n{message}\n"));
-    screen.event(
-        "info",
-        "change_summary",
-        &message,
-        view::events::change_summary(added, changed, destroyed, verb),
+    let unfinished = outcome.unfinished();
+    let count = |end: &str| unfinished.iter().filter(|(_, ended)| *ended == end).count();
+    let message = format!(
+        "Resources so far: {added} added, {changed} changed, {destroyed} destroyed. Operations not \
+         done: {} failed, {} unknown, {} not started.",
+        count("failed"),
+        count("unknown"),
+        count("blocked"),
     );
-    Err(apply::diagnostics(outcome, verb))
+    screen.say(&format!("\n{message}\n"));
+    let mut fields = view::events::change_summary(added, changed, destroyed, verb);
+    fields["unfinished"] = view::events::unfinished(&unfinished);
+    screen.event("info", "change_summary", &message, fields);
+    let mut diagnostics = apply::diagnostics(outcome, verb);
+    if !outcome.unwritten.is_empty() {
+        diagnostics.push(kept(session, outcome, verb));
+    }
+    Err(diagnostics)
+}
+
+/// Keeps beside the stack what the state should know, and says so.
+fn kept(session: &Session<'_>, outcome: &Outcome, verb: &str) -> Diagnostic {
+    let path = errored::path(session).display().to_string();
+    match errored::keep(session, &outcome.unwritten) {
+        Ok(()) => Diagnostic::warning(
+            "Results were kept beside the state",
+            format!(
+                "What {} operations came to could not be written into the state. It is in {path}.",
+                outcome.unwritten.len()
+            ),
+        )
+        .hint(format!(
+            "make the state writable again, then run `fleetform {verb}`: it takes the file in"
+        )),
+        Err(error) => Diagnostic::warning(
+            "Results could not be kept",
+            format!("Writing {path}: {error}."),
+        )
+        .hint(format!(
+            "make the state writable again, then run `fleetform {verb}`: it looks at the clouds for \
+             what was begun"
+        )),
+    }
 }
 
 fn show_outputs(screen: &Screen, outputs: &BTreeMap<String, OutputValue>) {
@@ -317,18 +346,6 @@ fn refine(
     let known = resources::computed(&session.stack, &desired(plan), records, &session.clouds);
     let stack = session.evaluate_with(known).ok()?;
     planning::expand(session, &stack, placement).remove(address)
-}
-
-/// Against emulators on this machine there is nobody to be patient with.
-fn backoff(session: &Session<'_>) -> Backoff {
-    match session.sandbox {
-        Some(_) => Backoff {
-            first: Duration::from_millis(5),
-            longest: Duration::from_millis(200),
-            ..Backoff::default()
-        },
-        None => Backoff::default(),
-    }
 }
 
 #[cfg(test)]

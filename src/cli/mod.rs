@@ -4,6 +4,7 @@ mod apply;
 mod arguments;
 mod catalog;
 mod drift;
+mod errored;
 mod explain;
 mod fmt;
 mod graph;
@@ -20,7 +21,10 @@ mod saved;
 mod screen;
 mod session;
 mod show;
+mod signals;
 mod state;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod version;
 

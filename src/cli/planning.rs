@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::{Address, Record, Resource, Value};
+use fleetform_contract::{Address, Record, Resource, Silent, Value};
 use fleetform_state::{Entry, Journal, OpenOperation, State};
 
+use super::errored;
 use super::session::Session;
-use crate::apply::{Settled, settle};
+use crate::apply::{Settled, Settling, settle};
 use crate::config::Stack;
 use crate::diagnostic::Diagnostic;
 use crate::placement::Placement;
@@ -43,14 +44,10 @@ pub struct Wish<'a> {
 pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec<Diagnostic>> {
     let replace = addresses(wish.replace)?;
     let state = session.journal.read(|log| log.state().clone()).await;
-    let open = to_settle(&state, session.journal.run(), wish.resume);
-    let (recorded, serial) = (state.records, state.serial);
+    let settled = settled(session, &state, &state.records, wish.resume).await?;
+    let (mut known, serial) = (state.records, state.serial);
     let vault = &session.stack.vault;
-    let settled = settle(&open, &recorded, &session.clouds, vault, wish.resume).await?;
-    let mut known = recorded;
-    for record in settled.iter().filter_map(|settled| settled.record.as_ref()) {
-        known.insert(record.address.clone(), record.clone());
-    }
+    settled.iter().for_each(|settled| settled.fold(&mut known));
     let observed = if wish.refresh {
         let listener = session.reading();
         refresh::observe(&known, &session.clouds, vault, wish.parallelism, &listener).await?
@@ -185,7 +182,7 @@ pub async fn pose(
     for (name, provider) in session.clouds.iter() {
         offerings.insert(name.to_owned(), provider.offerings());
         tariffs.insert(name.to_owned(), provider.tariff());
-        match provider.quotas().await {
+        match session.clouds.call(name, "quotas", &Silent, || provider.quotas()).await {
             Ok(limits) => {
                 quotas.insert(name.to_owned(), limits);
             }
@@ -270,11 +267,24 @@ fn checks(stack: &Stack) -> Vec<CheckResult> {
 
 /// The open operations to look at. What another run has claimed it may be in the middle of: who only
 /// looks may look, who resumes leaves it alone.
-pub fn to_settle(state: &State, run: &str, resume: bool) -> BTreeMap<String, OpenOperation> {
+fn to_settle(state: &State, run: &str, resume: bool) -> BTreeMap<String, OpenOperation> {
     let is_ours = |address: &Address| state.claims.other(run, address).is_none();
     let mut open = state.open.clone();
     open.retain(|_, operation| !resume || is_ours(&operation.address));
     open
+}
+
+/// Settles what was interrupted.
+pub async fn settled(
+    session: &Session<'_>,
+    state: &State,
+    records: &BTreeMap<Address, Record>,
+    resume: bool,
+) -> Result<Vec<Settled>, Vec<Diagnostic>> {
+    let open = to_settle(state, session.journal.run(), resume);
+    let (clouds, owner, vault) = (&session.clouds, &session.owner, &session.stack.vault);
+    let kept = errored::read(session)?;
+    settle(&open, records, &Settling { clouds, owner, vault, resume, kept: &kept }).await
 }
 
 /// What to write into the log before a run: what interrupted operations came to, what was found
@@ -282,9 +292,18 @@ pub fn to_settle(state: &State, run: &str, resume: bool) -> BTreeMap<String, Ope
 /// made. `state` is what the log says now.
 pub fn findings(state: &State, run: &str, planned: &Planned) -> Vec<Entry> {
     let is_free = |address: &Address| state.claims.other(run, address).is_none();
-    let settled = planned.settled.iter().filter(|settled| is_free(&settled.address));
-    let mut entries: Vec<Entry> = settled.map(Settled::entry).collect();
-    for (address, before) in &state.records {
+    let mut entries = Vec::new();
+    let mut records = state.records.clone();
+    for settled in planned.settled.iter() {
+        // Another run may have been faster.
+        if !is_free(&settled.address) || !state.open.contains_key(&settled.op) {
+            continue;
+        }
+        entries.push(settled.entry());
+        settled.fold(&mut records);
+    }
+    // What was settled may have been found changed, or gone, by the refresh behind it.
+    for (address, before) in &records {
         if before.version > planned.plan.serial || !is_free(address) {
             continue;
         }

@@ -122,6 +122,8 @@ impl Listener for Progress<'_> {
         self.line(&message);
         let mut fields = hook(change, phase, None, Some(elapsed));
         fields["hook"]["error_class"] = error.class().into();
+        let is_unknown = matches!(error, Error::Lost { .. });
+        fields["hook"]["outcome"] = if is_unknown { "unknown" } else { "failed" }.into();
         self.screen.event("info", "apply_errored", &message, fields);
     }
 }

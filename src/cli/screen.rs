@@ -23,6 +23,8 @@ pub struct Screen {
     pub sources: Mutex<Sources>,
     /// Whether hints about the next step help nobody (`TF_IN_AUTOMATION`).
     pub in_automation: bool,
+    /// Says nothing at all: for whoever runs a verb in process.
+    pub mute: bool,
 }
 
 impl Screen {
@@ -44,19 +46,20 @@ impl Screen {
             sources: Mutex::default(),
             in_automation: std::env::var_os("TF_IN_AUTOMATION").is_some()
                 || std::env::var_os("FLEETFORM_IN_AUTOMATION").is_some(),
+            mute: false,
         }
     }
 
     /// Text for people: nothing in JSON mode.
     pub fn say(&self, text: &str) {
-        if !self.json {
+        if !self.json && !self.mute {
             write_out(text);
         }
     }
 
     /// An event for programs: nothing in text mode.
     pub fn event(&self, level: &str, kind: &str, message: &str, fields: Json) {
-        if self.json {
+        if self.json && !self.mute {
             let event = view::events::event(level, kind, message, &now(), fields);
             write_out(&format!("{event}\n"));
         }
@@ -64,6 +67,9 @@ impl Screen {
 
     /// Diagnostics: on standard error as text, on standard output as events.
     pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
+        if self.mute {
+            return;
+        }
         let sources = self.sources.lock().expect("no holder panics");
         for diagnostic in diagnostics {
             if self.json {

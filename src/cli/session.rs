@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::arguments::StackArguments;
 use super::screen::{Screen, now};
-use crate::clouds::Clouds;
+use crate::clouds::{Backoff, Clouds};
 use crate::config::{self, Stack, StateSettings};
 use crate::diagnostic::Diagnostic;
 use crate::plan;
@@ -43,6 +43,18 @@ pub struct Setting {
     pub variables: Vec<(bool, String)>,
     /// Values that a saved plan was made with; over everything else.
     pub values: BTreeMap<String, Value>,
+    /// In place of the store that the stack names: for whoever runs a verb in process.
+    pub store: Option<Injected>,
+}
+
+/// A store that was made elsewhere.
+#[derive(Clone)]
+pub struct Injected(pub Arc<dyn Store>);
+
+impl std::fmt::Debug for Injected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Injected")
+    }
 }
 
 impl Setting {
@@ -55,6 +67,7 @@ impl Setting {
             sandbox: plan.inputs.sandbox,
             variables: Vec::new(),
             values: plan.inputs.variables.clone(),
+            store: None,
         }
     }
 
@@ -69,6 +82,7 @@ impl Setting {
             sandbox: arguments.sandbox,
             variables: ordered.to_vec(),
             values: BTreeMap::new(),
+            store: None,
         }
     }
 
@@ -135,7 +149,8 @@ impl<'a> Session<'a> {
             true => Some(enter_sandbox(&mut stack, setting).await?),
             false => None,
         };
-        let clouds = Clouds::new(stack.clouds.values()).map_err(|error| {
+        let backoff = if setting.sandbox { Backoff::QUICK } else { Backoff::default() };
+        let clouds = Clouds::new(stack.clouds.values(), backoff).map_err(|error| {
             vec![Diagnostic::error("A cloud cannot be used", format!("{error}."))]
         })?;
         let inputs = inputs(setting, &stack);
@@ -189,6 +204,25 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         self.write(vec![Entry::Outputs { outputs: BTreeMap::new() }]).await
+    }
+
+    /// As [`Session::open`], with a state that has begun. Where another run begins it at the same moment, the
+    /// session is of that state.
+    pub async fn open_begun(
+        screen: &'a Screen,
+        setting: &Setting,
+    ) -> Result<Session<'a>, Vec<Diagnostic>> {
+        let session = Session::open(screen, setting).await?;
+        match session.begin().await {
+            Ok(()) => Ok(session),
+            Err(diagnostics) if !session.journal.read(|log| log.has_begun()).await => {
+                Err(diagnostics)
+            }
+            Err(_) => {
+                drop(session);
+                Session::open(screen, setting).await
+            }
+        }
     }
 
     /// Appends to the log outside of any operation.
@@ -326,7 +360,11 @@ async fn open_state(
         false => Genesis::random(stack.name.clone()),
     });
     let writer = Writer { run: uuid::Uuid::new_v4().to_string(), clock: Box::new(now) };
-    let opened = Log::open(store(stack, setting), writer, genesis).await;
+    let store = match &setting.store {
+        Some(Injected(store)) => Arc::clone(store),
+        None => store(stack, setting),
+    };
+    let opened = Log::open(store, writer, genesis).await;
     opened.map(Journal::new).map_err(|error| vec![unreadable(&error)])
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::{Address, Attributes, Error, Record, Remote, Schema, Value, Vault, path};
+use fleetform_contract::{
+    Address, Attributes, Error, Record, Remote, Schema, Silent, Value, Vault, path,
+};
 use futures::StreamExt;
 
 use crate::clouds::Clouds;
@@ -79,8 +81,12 @@ async fn read(
             Err(_) => return Ok(None),
         },
     };
-    let objects = clouds.objects(&record.cloud, record.site.as_deref(), cluster).await?;
-    objects.read(record.reference()).await
+    let what = record.address.to_string();
+    let attempt = || async {
+        let objects = clouds.objects(&record.cloud, record.site.as_deref(), cluster).await?;
+        clouds.look(|| objects.read(record.reference())).await
+    };
+    clouds.call(&record.cloud, &what, &Silent, attempt).await
 }
 
 fn note(record: &Record, remote: &Remote, vault: &Vault, observed: &mut Observed) {

@@ -79,6 +79,13 @@ pub fn change_summary(add: usize, change: usize, remove: usize, operation: &str)
     } })
 }
 
+/// Of an incomplete run: each address with an operation that is not done, and how that ended.
+pub fn unfinished(ends: &[(&Address, &str)]) -> Json {
+    ends.iter()
+        .map(|(address, outcome)| json!({ "resource": resource(address), "outcome": outcome }))
+        .collect()
+}
+
 pub fn operation(plan: &Plan) -> &'static str {
     match plan.operation {
         Operation::Apply => "apply",

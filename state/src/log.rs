@@ -135,6 +135,7 @@ impl Log {
             return Ok(self.head.number + 1..self.head.number + 1);
         }
         let time = (self.writer.clock)();
+        let lineage = self.state.genesis.lineage.clone();
         loop {
             let opening = (!self.has_begun()).then(|| Entry::Genesis(self.state.genesis.clone()));
             let opens = opening.is_some();
@@ -160,7 +161,7 @@ impl Log {
                 let start = first + u64::from(opens);
                 return Ok(start..first + batch.len() as u64);
             }
-            if opens {
+            if opens && self.state.genesis.lineage != lineage {
                 // What the caller wants to write was derived from another lineage.
                 return Err(Error::Begun { lineage: self.state.genesis.lineage.clone() });
             }

@@ -203,12 +203,14 @@ impl State {
         }
     }
 
-    /// Removes the record of what an operation deleted, not that of its successor.
+    /// Removes the record of what an operation deleted, not that of its successor: another object, or one
+    /// that was made after the operation had begun. Versions alone tell nothing: what is deleted may have
+    /// been observed since it was planned.
     fn remove_deleted(&mut self, operation: &OpenOperation) {
-        let is_successor = match (&operation.previous, self.records.get(&operation.address)) {
-            (Some(previous), Some(record)) => previous.version != record.version,
-            _ => false,
-        };
+        let is_successor = self.records.get(&operation.address).is_some_and(|record| {
+            let is_other = |previous: &Record| previous.id != record.id;
+            record.version > operation.since || operation.previous.as_ref().is_some_and(is_other)
+        });
         if !is_successor {
             self.records.remove(&operation.address);
         }

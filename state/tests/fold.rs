@@ -74,6 +74,17 @@ fn deleting_the_predecessor_leaves_the_successor() {
 }
 
 #[test]
+fn what_was_observed_after_it_was_planned_is_deleted() {
+    let old = Record { version: 3, ..record("a", "id") };
+    let observed = [
+        creation("a").to_vec(),
+        vec![Entry::Observed { record: record("a", "id") }],
+        vec![begin("2", "a", Delete, Some(old)), done("2", None)],
+    ];
+    check(&observed.concat(), &[], &[]);
+}
+
+#[test]
 fn what_cannot_have_happened_is_refused_and_changes_nothing() {
     let twice = |op: &str| Err(Inconsistent::BeginsTwice(op.into()));
     let not_open = |op: &str| Err(Inconsistent::NotOpen(op.into()));

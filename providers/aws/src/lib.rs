@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use fleetform_contract::{
     Address, Attributes, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress,
     Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff,
-    Token,
+    Token, Value,
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -171,6 +171,12 @@ impl Objects for Aws {
             }
             _ => Err(foreign(address)),
         }
+    }
+
+    async fn is_leaving(&self, reference: Reference<'_>) -> Result<bool> {
+        let found = self.read(reference).await?;
+        let status = found.as_ref().and_then(|found| found.attributes.get("status"));
+        Ok(status.and_then(Value::as_str) == Some("DELETING"))
     }
 
     async fn create(

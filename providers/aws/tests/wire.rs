@@ -120,7 +120,8 @@ async fn insist<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> T {
 
 #[tokio::test]
 async fn nothing_is_made_twice_when_answers_are_lost() {
-    let faults = FaultPlan { throttled: 0.1, unavailable: 0.1, answer_lost: 0.2 };
+    let faults =
+        FaultPlan { throttled: 0.1, unavailable: 0.1, answer_lost: 0.2, ..FaultPlan::default() };
     let sandbox = Sandbox::with_faults(faults).await;
     let provider = sandbox.provider(&cloud());
     let mut records = Vec::new();

@@ -110,6 +110,19 @@ impl Objects for Azure {
         }
     }
 
+    async fn is_leaving(&self, reference: Reference<'_>) -> Result<bool> {
+        let version = match reference.address.kind.as_str() {
+            schema::RESOURCE_GROUP => groups::VERSION,
+            schema::CLUSTER | schema::NODE_POOL => clusters::VERSION,
+            schema::REGISTRY => registries::VERSION,
+            _ => return Ok(false),
+        };
+        let Some(id) = reference.id else { return Ok(false) };
+        let found = self.arm.get(id, version).await?;
+        let found = found.as_ref();
+        Ok(found.is_some_and(|body| body["properties"]["provisioningState"] == "Deleting"))
+    }
+
     async fn create(
         &self,
         desired: &Resource,

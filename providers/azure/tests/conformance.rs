@@ -90,7 +90,12 @@ async fn insist<T, F: Future<Output = Result<T, Error>>>(mut attempt: impl FnMut
 #[tokio::test]
 async fn whatever_is_lost_on_the_way_nothing_is_made_twice_or_left_behind() {
     for seed in 1..=6 {
-        let faults = FaultPlan { throttled: 0.1, unavailable: 0.1, answer_lost: 0.15 };
+        let faults = FaultPlan {
+            throttled: 0.1,
+            unavailable: 0.1,
+            answer_lost: 0.15,
+            ..FaultPlan::default()
+        };
         let sandbox = Sandbox::of(cloud(), seed, faults).await;
         let provider = sandbox.provider.as_ref();
         let token = Token("t".into());

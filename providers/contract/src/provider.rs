@@ -25,6 +25,12 @@ pub trait Objects: Send + Sync {
     /// The object as it is now; `None` when it does not exist.
     async fn read(&self, reference: Reference<'_>) -> Result<Option<Remote>>;
 
+    /// Whether the object is there and its removal is under way. A cloud that removes things at once need not
+    /// say anything.
+    async fn is_leaving(&self, _reference: Reference<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes the object and waits until it can be used. All attributes are known and plain.
     async fn create(
         &self,

@@ -28,6 +28,13 @@ pub async fn read(transport: &Transport, reference: Reference<'_>) -> Result<Opt
     Ok(found.map(|cluster| remote(&name, &cluster, reference.attributes)))
 }
 
+/// Whether it is being removed.
+pub async fn is_leaving(transport: &Transport, reference: Reference<'_>) -> Result<bool> {
+    let name = name_of(transport, reference)?;
+    let found = get(transport.container().await?, &name).await.map_err(error)?;
+    Ok(found.is_some_and(|cluster| is_in(&cluster, &[cluster::Status::Stopping])))
+}
+
 pub async fn create(
     transport: &Transport,
     desired: &Resource,

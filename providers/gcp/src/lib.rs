@@ -88,6 +88,14 @@ impl Objects for Gcp {
         }
     }
 
+    async fn is_leaving(&self, reference: Reference<'_>) -> Result<bool> {
+        match reference.address.kind.as_str() {
+            schema::CLUSTER => clusters::is_leaving(&self.transport, reference).await,
+            schema::NODE_POOL => node_pools::is_leaving(&self.transport, reference).await,
+            _ => Ok(false),
+        }
+    }
+
     async fn create(
         &self,
         desired: &Resource,

@@ -27,6 +27,13 @@ pub async fn read(transport: &Transport, reference: Reference<'_>) -> Result<Opt
     Ok(found.map(|pool| remote(&name, &pool)))
 }
 
+/// Whether it is being removed.
+pub async fn is_leaving(transport: &Transport, reference: Reference<'_>) -> Result<bool> {
+    let name = name_of(transport, reference)?;
+    let found = get(transport.container().await?, &name).await.map_err(error)?;
+    Ok(found.is_some_and(|pool| pool.status == node_pool::Status::Stopping))
+}
+
 pub async fn create(
     transport: &Transport,
     desired: &Resource,

@@ -348,7 +348,8 @@ async fn a_creation_that_was_cut_off_is_resumed() {
 
 #[tokio::test]
 async fn nothing_is_made_twice_or_left_behind_when_answers_get_lost() {
-    let faults = FaultPlan { throttled: 0.1, unavailable: 0.1, answer_lost: 0.2 };
+    let faults =
+        FaultPlan { throttled: 0.1, unavailable: 0.1, answer_lost: 0.2, ..FaultPlan::default() };
     let sandbox = sandbox_with(faults).await;
     let provider = &*sandbox.provider;
     let cpu = pool(provider, "e2-standard-4", Market::OnDemand, 3);

@@ -75,7 +75,8 @@ async fn every_kind_lives_its_life() {
 /// The same with every sixth answer missing or refused, and a caller that does what errors tell it.
 #[tokio::test]
 async fn every_kind_lives_its_life_among_faults() {
-    let faults = FaultPlan { throttled: 0.05, unavailable: 0.05, answer_lost: 0.05 };
+    let faults =
+        FaultPlan { throttled: 0.05, unavailable: 0.05, answer_lost: 0.05, ..FaultPlan::default() };
     let (access, _served, _) = served(faults).await;
     let objects = fleetform_kubernetes::objects(&access).expect("a plain server");
     conformance::check(&Retrying(objects), &owner(), cases()).await;

@@ -13,38 +13,60 @@ pub enum Fault {
     Unavailable,
     /// The effect happens, the connection ends without an answer.
     AnswerLost,
+    /// A read shows the world as it was before its last change, where that was a moment ago. Kubernetes'
+    /// reads are never stale.
+    Stale,
 }
 
-/// Shares of requests (0 to 1) that meet each fault. The default is a world without faults.
+/// Shares of requests (0 to 1) that meet each fault, and of what else can go wrong. The default is a world without faults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FaultPlan {
+    /// The first so many requests of every API are throttled.
+    pub storm: u64,
     pub throttled: f64,
     pub unavailable: f64,
     pub answer_lost: f64,
+    /// Of reads.
+    pub stale: f64,
+    /// Of operations that take ten times as long.
+    pub slow: f64,
+    /// Of node pools for which there is no capacity.
+    pub no_capacity: f64,
 }
 
 impl FaultPlan {
     /// What happens to request `number` (from 1) of an API. It depends on nothing else, so it does
     /// not change with what other APIs are asked meanwhile.
     pub fn decide(&self, seed: u64, api: &str, number: u64) -> Option<Fault> {
-        let mut hash = Sha256::new();
-        hash.update(seed.to_le_bytes());
-        hash.update(number.to_le_bytes());
-        hash.update(api);
-        let bytes = hash.finalize();
-        let bits = bytes.iter().take(7).fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
-        // 53 bits: every double in [0, 1) of this grid is equally likely.
-        let dice = (bits >> 3) as f64 / (1u64 << 53) as f64;
+        if number <= self.storm {
+            return Some(Fault::Throttled);
+        }
+        let dice = dice(seed, number, api);
         if dice < self.throttled {
             Some(Fault::Throttled)
         } else if dice < self.throttled + self.unavailable {
             Some(Fault::Unavailable)
         } else if dice < self.throttled + self.unavailable + self.answer_lost {
             Some(Fault::AnswerLost)
+        } else if dice < self.throttled + self.unavailable + self.answer_lost + self.stale {
+            Some(Fault::Stale)
         } else {
             None
         }
     }
+}
+
+/// From 0 to 1, the same for the same arguments.
+pub(crate) fn dice(seed: u64, number: u64, what: &str) -> f64 {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    hash.update(number.to_le_bytes());
+    hash.update(what);
+    let bytes = hash.finalize();
+    let bits = bytes.iter().take(7).fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
+    // 53 bits: every double in [0, 1) of this grid is equally likely.
+    (bits >> 3) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -53,7 +75,12 @@ mod tests {
 
     #[test]
     fn shares_are_kept_and_a_seed_repeats() {
-        let plan = FaultPlan { throttled: 0.2, unavailable: 0.1, answer_lost: 0.05 };
+        let plan = FaultPlan {
+            throttled: 0.2,
+            unavailable: 0.1,
+            answer_lost: 0.05,
+            ..FaultPlan::default()
+        };
         let decide = |seed| (1..=20_000).map(|n| plan.decide(seed, "aws", n)).collect::<Vec<_>>();
         let faults = decide(7);
         for (fault, share) in [

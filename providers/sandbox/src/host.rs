@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -29,6 +30,9 @@ use crate::{Fault, FaultPlan, Request, World};
 /// Bytes of a request's body that are read at most; more is answered with 413.
 pub const BODY_LIMIT_BYTES: usize = 8 << 20;
 
+/// The API whose reads are never stale.
+const KUBERNETES: &str = "kubernetes";
+
 /// How long open answers (a watch of Kubernetes, say) may go on after a stop.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -41,6 +45,26 @@ pub struct Api {
     pub refuse: fn(Fault) -> Response,
 }
 
+/// Where a request is on its way through the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It is read, and has had no effect yet.
+    Before,
+    /// It has had its effect, and nobody knows.
+    After,
+}
+
+/// What every request passes before and after its effect: a test that counts them, holds one back, or ends
+/// whoever sent it. It is told the method and the path; the request goes on when it returns.
+pub type Gate =
+    Arc<dyn Fn(Moment, &str, &str) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// What may change while the host runs.
+struct Settings {
+    faults: FaultPlan,
+    gate: Option<Gate>,
+}
+
 /// A running sandbox. Dropping it ends it at once; [`Served::stop`] lets answers finish.
 pub struct Served {
     /// Base URL (`http://127.0.0.1:PORT`) by API.
@@ -48,13 +72,15 @@ pub struct Served {
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     requests: Requests,
+    settings: Arc<RwLock<Settings>>,
+    world: World,
 }
 
 /// What stands in front of one API's router.
 struct Front {
     world: World,
     api: Api,
-    faults: FaultPlan,
+    settings: Arc<RwLock<Settings>>,
     requests: Requests,
 }
 
@@ -67,14 +93,17 @@ struct AnswerLost;
 pub async fn serve(world: &World, apis: Vec<(Api, u16)>, faults: FaultPlan) -> io::Result<Served> {
     let (stop, stopped) = watch::channel(false);
     let requests = Requests::default();
-    let mut served = Served { urls: BTreeMap::new(), tasks: Vec::new(), stop, requests };
+    let settings = Arc::new(RwLock::new(Settings { faults, gate: None }));
+    let (urls, tasks, world) = (BTreeMap::new(), Vec::new(), world.clone());
+    world.set_faults(&settings.read().expect("no holder panics").faults);
+    let mut served = Served { urls, tasks, stop, requests, settings, world };
     for (api, port) in apis {
         let listener = bind(port).await?;
         served.urls.insert(api.name, format!("http://{}", listener.local_addr()?));
         let front = Front {
-            world: world.clone(),
+            world: served.world.clone(),
             api,
-            faults: faults.clone(),
+            settings: Arc::clone(&served.settings),
             requests: served.requests.clone(),
         };
         let task = accept(listener, Arc::new(front), stopped.clone());
@@ -87,6 +116,17 @@ impl Served {
     /// The last requests of all APIs, in the order in which they were answered.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.last()
+    }
+
+    /// From now on these faults.
+    pub fn set_faults(&self, faults: FaultPlan) {
+        self.world.set_faults(&faults);
+        self.settings.write().expect("no holder panics").faults = faults;
+    }
+
+    /// From now on every request passes this gate.
+    pub fn set_gate(&self, gate: Option<Gate>) {
+        self.settings.write().expect("no holder panics").gate = gate;
     }
 
     /// How many requests an API has had.
@@ -186,10 +226,17 @@ impl Front {
         }
         let name = self.api.name;
         let number = self.requests.number(name);
-        let fault = self.faults.decide(self.world.seed(), name, number);
+        let fault = {
+            let settings = self.settings.read().expect("no holder panics");
+            settings.faults.decide(self.world.seed(), name, number)
+        };
         let (head, body) = request.into_parts();
         let method = head.method.to_string();
         let path = head.uri.path_and_query().map_or_else(|| "/".into(), ToString::to_string);
+        // Who writes has read what there is.
+        let is_stale =
+            fault == Some(Fault::Stale) && head.method == http::Method::GET && name != KUBERNETES;
+        let fault = fault.filter(|fault| *fault != Fault::Stale || is_stale);
         let read = axum::body::to_bytes(Body::new(body), BODY_LIMIT_BYTES).await;
         let (log_body, size) = match &read {
             Ok(bytes) => (requests::readable(bytes), bytes.len()),
@@ -200,8 +247,15 @@ impl Front {
             (Ok(_), Some(fault @ (Fault::Throttled | Fault::Unavailable))) => {
                 (self.api.refuse)(fault)
             }
+            (Ok(bytes), Some(Fault::Stale)) => {
+                let call = self.call(http::Request::from_parts(head, Body::from(bytes)));
+                crate::world::stale(call).await
+            }
             (Ok(bytes), None | Some(Fault::AnswerLost)) => {
-                self.call(http::Request::from_parts(head, Body::from(bytes))).await
+                self.pass(Moment::Before, &method, &path).await;
+                let answer = self.call(http::Request::from_parts(head, Body::from(bytes))).await;
+                self.pass(Moment::After, &method, &path).await;
+                answer
             }
         };
         let is_lost = fault == Some(Fault::AnswerLost);
@@ -211,6 +265,16 @@ impl Front {
         // A parsed body takes a few times the bytes it came in.
         self.requests.push(request, 256 + 4 * size);
         if is_lost { Err(AnswerLost) } else { Ok(response) }
+    }
+
+    async fn pass(&self, moment: Moment, method: &str, path: &str) {
+        let passing = {
+            let settings = self.settings.read().expect("no holder panics");
+            settings.gate.as_ref().map(|gate| gate(moment, method, path))
+        };
+        if let Some(passing) = passing {
+            passing.await;
+        }
     }
 
     /// Lets the emulator answer, unless the world is no longer kept.

@@ -21,7 +21,7 @@ mod world;
 pub use ask::ask;
 pub use clusters::{NodePool, OBJECTS as KUBERNETES_OBJECTS};
 pub use faults::{Fault, FaultPlan};
-pub use host::{Api, BODY_LIMIT_BYTES, Served, serve};
+pub use host::{Api, BODY_LIMIT_BYTES, Gate, Moment, Served, serve};
 pub use presence::discover;
 pub use requests::Request;
 pub use world::{Object, Table, World};

@@ -7,8 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
+use crate::FaultPlan;
 use crate::disk::Disk;
+use crate::faults::dice;
 use crate::presence::Presence;
+
+/// For so many ticks after a change a stale read does not see it.
+const STALE_TICKS: u64 = 3;
+
+tokio::task_local! {
+    /// Set while a request is answered that reads what was.
+    static STALE: ();
+}
 
 /// An object of some cloud, as its emulator keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +36,11 @@ pub struct Table {
     pub(crate) seed: u64,
     pub(crate) collections: BTreeMap<String, BTreeMap<String, Object>>,
     /// What the objects that the current step touched were before it, where the world is kept.
+    /// What goes wrong with operations: shares of those that are slow, and of pools without capacity.
+    #[serde(skip)]
+    pub(crate) slow: f64,
+    #[serde(skip)]
+    pub(crate) no_capacity: f64,
     #[serde(skip)]
     pub(crate) before: Option<BTreeMap<(String, String), Option<Object>>>,
 }
@@ -40,6 +55,9 @@ struct Inner {
     table: Table,
     disk: Option<Disk>,
     presence: Option<Presence>,
+    /// The table before its last change and the tick of that, where reads may be stale.
+    earlier: Option<(Table, u64)>,
+    may_be_stale: bool,
     /// Why the world can no longer be kept, once that is so.
     failure: Option<String>,
 }
@@ -66,7 +84,8 @@ impl World {
     }
 
     fn of(table: Table, disk: Option<Disk>, presence: Option<Presence>) -> World {
-        let inner = Inner { table, disk, presence, failure: None };
+        let (earlier, may_be_stale) = (None, false);
+        let inner = Inner { table, disk, presence, earlier, may_be_stale, failure: None };
         World { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -78,7 +97,19 @@ impl World {
         let mut inner = self.lock();
         let inner = &mut *inner;
         inner.table.tick += 1;
+        if let Some((earlier, changed)) = &inner.earlier
+            && STALE.try_with(|()| ()).is_ok()
+            && inner.table.tick <= changed + STALE_TICKS
+        {
+            return action(&mut Table { tick: inner.table.tick, ..earlier.clone() });
+        }
+        let before = inner.may_be_stale.then(|| inner.table.clone());
         let result = action(&mut inner.table);
+        if let Some(before) = before
+            && before.collections != inner.table.collections
+        {
+            inner.earlier = Some((before, inner.table.tick));
+        }
         let changes = inner.table.take_changes();
         // After a failed write the journal may end in half a line: nothing may follow it.
         if let Some(disk) = inner.disk.as_mut().filter(|_| inner.failure.is_none())
@@ -87,6 +118,14 @@ impl World {
             inner.failure = Some(format!("the sandbox cannot be kept: {error}"));
         }
         result
+    }
+
+    /// What goes wrong from now on with what is asked for.
+    pub(crate) fn set_faults(&self, faults: &FaultPlan) {
+        let mut inner = self.lock();
+        (inner.table.slow, inner.table.no_capacity) = (faults.slow, faults.no_capacity);
+        inner.may_be_stale = faults.stale > 0.0;
+        inner.earlier = None;
     }
 
     /// The seed that the world was made with.
@@ -134,7 +173,14 @@ impl Table {
         for byte in key.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        least + hash % (most - least + 1)
+        let ticks = least + hash % (most - least + 1);
+        let is_slow = self.slow > 0.0 && dice(self.seed, self.tick, key) < self.slow;
+        if is_slow { 10 * ticks } else { ticks }
+    }
+
+    /// Whether there is no capacity for this node pool now.
+    pub fn is_out_of_capacity(&self, pool: &str) -> bool {
+        self.no_capacity > 0.0 && dice(!self.seed, self.tick, pool) < self.no_capacity
     }
 
     pub fn get(&self, collection: &str, key: &str) -> Option<&Object> {
@@ -193,6 +239,11 @@ impl Table {
         };
         before.into_iter().filter_map(differs).collect()
     }
+}
+
+/// Answers as if the last change, where it was a moment ago, had not been made yet.
+pub(crate) async fn stale<T>(answer: impl Future<Output = T>) -> T {
+    STALE.scope((), answer).await
 }
 
 impl PartialEq for Table {

@@ -112,7 +112,12 @@ async fn the_same_seed_meets_the_same_faults() {
     let mut seen = Vec::new();
     for _ in 0..2 {
         let world = World::in_memory(42);
-        let plan = FaultPlan { throttled: 0.3, unavailable: 0.2, answer_lost: 0.0 };
+        let plan = FaultPlan {
+            throttled: 0.3,
+            unavailable: 0.2,
+            answer_lost: 0.0,
+            ..FaultPlan::default()
+        };
         let (served, url, client) = served(&world, plan).await;
         for key in 0..40 {
             client.post(format!("{url}/things/{key}")).send().await.expect("it answers");

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore as Objects, ObjectStoreExt, PutMode, PutPayload};
 
@@ -56,6 +57,17 @@ impl ObjectStore {
         advice: Advice,
     ) -> ObjectStore {
         ObjectStore { objects, prefix: Path::from(prefix), name: name.into(), advice }
+    }
+
+    /// A bucket in memory, and what gives a copy of all that is in it at that moment.
+    pub fn in_memory() -> (ObjectStore, impl Fn() -> ObjectStore + Send + Sync) {
+        fn over(objects: InMemory) -> ObjectStore {
+            let advice = Advice { container: "bucket \"memory\"".into(), credentials: "nobody" };
+            ObjectStore::new(Arc::new(objects), "", "memory:", advice)
+        }
+        let objects = Arc::new(InMemory::new());
+        let first = ObjectStore { objects: Arc::clone(&objects) as _, ..over(InMemory::new()) };
+        (first, move || over(objects.fork()))
     }
 
     fn path(&self, kept: Kept) -> Path {

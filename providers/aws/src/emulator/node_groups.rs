@@ -328,6 +328,7 @@ pub fn settle(table: &mut Table) {
         .filter(|(_, group)| group.settles_at != 0 && group.settles_at <= tick);
     let due: Vec<String> = due.map(|(key, _)| key.to_owned()).collect();
     for key in due {
+        let is_out = table.is_out_of_capacity(&key);
         let parts: Vec<&str> = key.split('/').collect();
         let [region, cluster, name] = parts[..] else { continue };
         let subject = Subject { region, cluster, group: Some(name) };
@@ -340,6 +341,16 @@ pub fn settle(table: &mut Table) {
             table.remove(NODE_GROUPS, &key);
             table.set_nodes(&inside, name, &NodePool::default());
             updates::forget(table, &subject);
+            continue;
+        }
+        if group["status"] == "CREATING" && is_out {
+            let message = "Could not launch instances: InsufficientInstanceCapacity - We currently do \
+                           not have sufficient capacity in the Availability Zone you requested.";
+            let issue = json!({
+                "code": "AsgInstanceLaunchFailures", "message": message, "resourceIds": [],
+            });
+            group["health"] = json!({ "issues": [issue] });
+            group["status"] = "CREATE_FAILED".into();
             continue;
         }
         if group["status"] == "CREATING" {

@@ -147,7 +147,7 @@ impl Dialect {
 pub fn refuse(fault: Fault) -> Response {
     let refusal = match fault {
         Fault::Throttled => Refusal::new(429, "ThrottlingException", "Rate exceeded"),
-        Fault::Unavailable | Fault::AnswerLost => {
+        Fault::Unavailable | Fault::AnswerLost | Fault::Stale => {
             Refusal::new(503, "ServiceUnavailableException", "Service is unavailable")
         }
     };

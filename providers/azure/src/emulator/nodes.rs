@@ -229,6 +229,11 @@ fn put(table: &mut Table, call: &Call) -> Result<Answer, Refusal> {
     let id = (call.name(1), group.as_str(), cluster["name"].as_str().unwrap_or_default());
     let wanted = &call.body["properties"];
     let body = make(table, id, call.name(9), wanted, before.as_ref(), &location, &version)?;
+    if before.is_none() && table.is_out_of_capacity(&key) {
+        let message = "Allocation failed. We do not have sufficient capacity for the requested VM size in \
+                       this region.";
+        return refuse(Refusal::bad("AllocationFailed", message));
+    }
     let last_system = before.is_some_and(|before| before["properties"]["mode"] == "System")
         && body["properties"]["mode"] != "System"
         && system_pools(table, call) == 1;

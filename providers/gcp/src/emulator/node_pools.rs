@@ -322,6 +322,7 @@ fn out_of_stock(table: &Table, pool: &Value) -> Option<Value> {
     let zone = locations(pool).find(|zone| {
         let left = table.get(STOCK, &format!("{zone}/{machine_type}"));
         left.and_then(|left| left.body.as_i64()).is_some_and(|left| left < wanted)
+            || (wanted > 0 && table.is_out_of_capacity(&format!("{zone}/{}", text(pool, "name"))))
     })?;
     let message = format!(
         "Google Compute Engine: [GCE_STOCKOUT]: The zone '{zone}' does not have enough resources \

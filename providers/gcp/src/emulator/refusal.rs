@@ -60,7 +60,7 @@ pub fn refuse(fault: Fault) -> Response {
             let refusal = refusal(429, "RESOURCE_EXHAUSTED", message);
             Refusal { details: vec![detail], ..refusal }.into_response()
         }
-        Fault::Unavailable | Fault::AnswerLost => {
+        Fault::Unavailable | Fault::AnswerLost | Fault::Stale => {
             let message = "The service is currently unavailable.";
             refusal(503, "UNAVAILABLE", message).into_response()
         }

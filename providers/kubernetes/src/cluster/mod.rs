@@ -67,6 +67,12 @@ impl Objects for Cluster {
         Ok(live.map(|live| place.remote(reference.attributes, live)))
     }
 
+    async fn is_leaving(&self, reference: Reference<'_>) -> Result<bool> {
+        let place = Place::of(reference)?;
+        let live = self.api.get(place.kind, &place.path()).await?;
+        Ok(live.is_some_and(|live| !live["metadata"]["deletionTimestamp"].is_null()))
+    }
+
     async fn create(
         &self,
         desired: &Resource,

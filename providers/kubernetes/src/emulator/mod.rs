@@ -286,7 +286,7 @@ fn refuse(fault: Fault) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response
         }
-        Fault::Unavailable | Fault::AnswerLost => {
+        Fault::Unavailable | Fault::AnswerLost | Fault::Stale => {
             let message = "the server is currently unable to handle the request";
             Refusal::new(503, "ServiceUnavailable", message).into_response()
         }

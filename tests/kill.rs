@@ -1,0 +1,136 @@
+//! `kill -9` of the program at random moments, against a `sandbox serve` that is another process.
+//!
+//! Runs of a full and of an empty stack take turns and are killed, each at a moment of its own: after so many
+//! lines of its event stream and a little more. What one leaves the next one goes on from, and is killed
+//! as well; every tenth may finish, and then nothing is there twice, missing or left over.
+//!
+//! `FLEETFORM_KILLS=N` sets how many are killed (`.ci/run`: 200), `FLEETFORM_KILL_SEED=N` the seed.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use common::Place;
+use fleetform_state::{LocalStore, verify};
+
+const CLOUD: &str = "cloud \"aws\" { regions = [\"us-east-1\"] }\n";
+const SERVICE: &str = r#"
+image "chat" { source = "ghcr.io/acme/chat:1.4.2" }
+service "chat" {
+  image    = image.chat
+  replicas = 2
+  port     = 8080
+  resources {
+    gpus      = 1
+    gpu_types = ["L4"]
+    cpus      = 2
+    memory    = "8GiB"
+  }
+}
+"#;
+const KILLS: u64 = 40;
+/// So many runs in a row are killed before one may finish.
+const IN_A_ROW: u64 = 9;
+
+/// SplitMix64: a printed seed means the same for ever.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+/// A process that ends with the test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `sandbox serve` and waits until it says that it is up.
+fn serve(place: &Place) -> Serving {
+    let mut command = place.command("sandbox serve -port 0 stack");
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut said = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("it says something");
+    assert!(line.contains("is up"), "{line}");
+    // It has more to say, and must not wait for somebody who listens.
+    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    Serving(child)
+}
+
+fn census(place: &Place) -> BTreeMap<String, usize> {
+    let out = place.run("sandbox census -json stack").ends(0).out;
+    serde_json::from_str(&out).expect("a census")
+}
+
+/// Kills an apply after so many lines and this many turns of nothing. Tells whether it came before its end.
+fn kill(mut command: Command, lines: u64, turns: u64) -> bool {
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let said = BufReader::new(child.stdout.take().expect("it is piped"));
+    let seen = said.lines().take(lines as usize).filter(Result::is_ok).count();
+    (0..turns).for_each(|turn| drop(std::hint::black_box(turn)));
+    child.kill().expect("it is ours to kill");
+    let status = child.wait().expect("it ends");
+    status.code().is_none() && seen as u64 == lines
+}
+
+#[tokio::test]
+async fn a_program_killed_at_any_moment_is_finished_by_the_next() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (kills, seed) =
+        (number("FLEETFORM_KILLS").unwrap_or(KILLS), number("FLEETFORM_KILL_SEED").unwrap_or(1));
+    println!("FLEETFORM_KILLS={kills} FLEETFORM_KILL_SEED={seed}");
+    let mut random = Random(seed);
+    let place = Place::with(CLOUD);
+    let write = |text: &str| std::fs::write(place.path().join("main.hcl"), text).expect("written");
+    let full = format!("{CLOUD}{SERVICE}");
+    let serving = serve(&place);
+
+    // How long the stream of each run is, and what there is when it is through.
+    let apply = "apply -sandbox -auto-approve -json stack";
+    write(&full);
+    let longest = place.run(apply).ends(0).out.lines().count() as u64;
+    let made = census(&place);
+    write(CLOUD);
+    place.run(apply).ends(0);
+    let nothing = census(&place);
+    assert_ne!(made, nothing);
+
+    let (mut killed, mut finished) = (0, 0);
+    while killed < kills {
+        for _ in 0..IN_A_ROW {
+            write(if random.below(2) == 0 { &full } else { CLOUD });
+            let (lines, turns) = (1 + random.below(longest), random.below(3_000_000));
+            killed += u64::from(kill(place.command(apply), lines, turns));
+        }
+        let is_full = random.below(2) == 0;
+        write(if is_full { &full } else { CLOUD });
+        let context = format!("seed {seed}, after {killed} were killed");
+        place.run(apply).ends(0);
+        finished += 1;
+        assert_eq!(
+            census(&place),
+            if is_full { made.clone() } else { nothing.clone() },
+            "{context}"
+        );
+        place.run("plan -sandbox -detailed-exitcode stack").ends(0);
+    }
+    let store = LocalStore::new(place.path().join(".fleetform/sandbox/state"));
+    let report = verify(&store).await.expect("the log is whole");
+    println!("{killed} killed, {finished} finished, {} entries", report.entries);
+    drop(serving);
+}
