@@ -82,7 +82,9 @@ fn kill(mut command: Command, lines: u64, turns: u64) -> bool {
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
     let said = BufReader::new(child.stdout.take().expect("it is piped"));
     let seen = said.lines().take(lines as usize).filter(Result::is_ok).count();
-    (0..turns).for_each(|turn| drop(std::hint::black_box(turn)));
+    for turn in 0..turns {
+        std::hint::black_box(turn);
+    }
     child.kill().expect("it is ours to kill");
     let status = child.wait().expect("it ends");
     status.code().is_none() && seen as u64 == lines
@@ -112,9 +114,9 @@ async fn a_program_killed_at_any_moment_is_finished_by_the_next() {
 
     let (mut killed, mut finished) = (0, 0);
     while killed < kills {
-        for _ in 0..IN_A_ROW {
-            write(if random.below(2) == 0 { &full } else { CLOUD });
-            let (lines, turns) = (1 + random.below(longest), random.below(3_000_000));
+        for turn in 0..IN_A_ROW {
+            write(if turn % 2 == 0 { &full } else { CLOUD });
+            let (lines, turns) = (1 + random.below(longest * 2 / 3), random.below(3_000_000));
             killed += u64::from(kill(place.command(apply), lines, turns));
         }
         let is_full = random.below(2) == 0;
@@ -133,4 +135,37 @@ async fn a_program_killed_at_any_moment_is_finished_by_the_next() {
     let report = verify(&store).await.expect("the log is whole");
     println!("{killed} killed, {finished} finished, {} entries", report.entries);
     drop(serving);
+}
+
+/// Sends a signal once the program says that it makes something. What it said after that.
+fn signalled(mut command: Command, signal: &str) -> (Option<i32>, String) {
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let mut said = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    while !line.contains("Creating...") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).expect("it is text"), 0, "it makes nothing");
+    }
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+    assert!(sent.expect("there is a kill").success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut said, &mut rest).expect("it is text");
+    (child.wait().expect("it ends").code(), rest)
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_run_in_order_and_the_next_one_goes_on() {
+    for signal in ["-INT", "-TERM"] {
+        let place = Place::with(&format!("{CLOUD}{SERVICE}"));
+        let serving = serve(&place);
+        let (code, said) = signalled(place.command("apply -sandbox -auto-approve stack"), signal);
+        assert!(said.contains("Stopping: running operations finish"), "{signal}: {said}");
+        assert_eq!(code, Some(1), "{signal}: {said}");
+        assert!(said.contains("Resources so far: "), "{signal}: {said}");
+        place.run("lock list -sandbox -stack-dir stack").ends(0).says("No locks are held.");
+        place.run("apply -sandbox -auto-approve stack").ends(0);
+        place.run("plan -sandbox -detailed-exitcode stack").ends(0);
+        drop(serving);
+    }
 }

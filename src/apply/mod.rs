@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use fleetform_contract::{
-    Address, Error, Objects, Progress, Record, Resource, Token, Value, Vault,
+    Address, Error, Objects, Owner, Progress, Record, Resource, Token, Value, Vault,
 };
 use fleetform_state::{Entry, Journal};
 use futures::StreamExt;
@@ -24,6 +24,7 @@ use crate::plan::{Action, Change, Phase, Plan, Step, lookup, order};
 use crate::refresh::seal;
 
 pub use outcome::{Outcome, diagnostics};
+use settle::has_left_something;
 pub use settle::{Became, Settled, Settling, settle};
 
 /// How a run is asked to end early.
@@ -40,6 +41,8 @@ pub enum Stop {
 /// What a run needs beside the plan.
 pub struct Settings<'a> {
     pub clouds: &'a Clouds,
+    /// Whose tags what is made carries.
+    pub owner: &'a Owner,
     pub journal: &'a Journal,
     /// Texts of the secrets that the plan's attributes refer to.
     pub vault: &'a Vault,
@@ -71,7 +74,7 @@ enum Ended {
     /// The journal could not be written before the call, which was not made.
     NotBegun(String),
     /// The journal could not be written after the call: why, and what it lacks now.
-    Unrecorded(String, Entry),
+    Unrecorded(String, Box<Entry>),
 }
 
 /// Runs every step of the plan. `records` are the plan's records as observed.
@@ -145,7 +148,7 @@ pub async fn run(
                 let what = "it ended, and that could not be recorded".to_owned();
                 outcome.unknown.push((change.address.clone(), what));
                 outcome.journal.get_or_insert(reason);
-                outcome.unwritten.push(entry);
+                outcome.unwritten.push(*entry);
                 over[index] = true;
                 continue;
             }
@@ -332,17 +335,26 @@ async fn execute(
         Ok(remote) => remote,
         Err(error) => {
             // Without an answer the operation stays open: the next run settles it by reading.
-            let is_open = matches!(error, Error::Lost { .. });
+            // So does a creation that failed and left something: the next run finishes it or clears it up.
+            let is_lost = matches!(error, Error::Lost { .. });
+            let is_open = is_lost
+                || match (&prepared.plain, change.action, &error) {
+                    (None, ..) | (_, Action::Update, _) | (_, _, Error::Denied { .. }) => false,
+                    (Some(desired), ..) => {
+                        let cluster = prepared.cluster.as_ref();
+                        has_left_something(desired, cluster, settings.clouds, settings.owner).await
+                    }
+                };
             let failed = Entry::Failed {
                 op: prepared.op,
                 class: error.class().to_owned(),
                 message: error.to_string(),
             };
             if !is_open && let Err(error) = settings.journal.append(vec![failed.clone()]).await {
-                return Ended::Unrecorded(reason(&error), failed);
+                return Ended::Unrecorded(reason(&error), Box::new(failed));
             }
             let ended = fail(error.clone());
-            return if is_open { Ended::Unknown(error) } else { ended };
+            return if is_lost { Ended::Unknown(error) } else { ended };
         }
     };
     let record = result.map(|remote| {
@@ -360,7 +372,7 @@ async fn execute(
     });
     let done = Entry::Done { op: prepared.op, record: record.clone() };
     if let Err(error) = settings.journal.append(vec![done.clone()]).await {
-        return Ended::Unrecorded(reason(&error), done);
+        return Ended::Unrecorded(reason(&error), Box::new(done));
     }
     settings.listener.finished(change, step.phase, record.as_ref(), started.elapsed());
     record.map_or(Ended::Removed, Ended::Made)

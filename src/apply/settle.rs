@@ -134,36 +134,29 @@ impl Settling<'_> {
         known: &BTreeMap<Address, Record>,
     ) -> Result<Became, Error> {
         let token = Token(operation.token.clone());
-        match (operation.action, &operation.desired, &operation.previous) {
-            (Action::Create, Some(desired), _) => {
-                let Some(place) =
-                    self.place(&desired.cloud, desired.site.as_deref(), known).await?
-                else {
-                    return Ok(Became::Nothing);
-                };
-                let attempt = || self.created(desired, &token, &place);
-                self.clouds.call(&desired.cloud, &token.0, &Silent, attempt).await
+        let (desired, previous) = (operation.desired.as_ref(), operation.previous.as_ref());
+        let home = match operation.action {
+            Action::Create => desired.map(|desired| (&desired.cloud, &desired.site)),
+            Action::Update | Action::Delete => previous.map(|record| (&record.cloud, &record.site)),
+        };
+        let Some((cloud, site)) = home else { return Ok(Became::Nothing) };
+        let Some(place) = self.place(cloud, site.as_deref(), known).await? else {
+            return Ok(match operation.action {
+                Action::Delete => Became::Gone,
+                Action::Create | Action::Update => Became::Nothing,
+            });
+        };
+        let attempt = || async {
+            match (operation.action, desired, previous) {
+                (Action::Create, Some(desired), _) => self.created(desired, &token, &place).await,
+                (Action::Update, Some(desired), Some(previous)) => {
+                    self.updated(desired, previous, &place).await
+                }
+                (Action::Delete, _, Some(previous)) => self.deleted(previous, &token, &place).await,
+                _ => Ok(Became::Nothing),
             }
-            (Action::Update, Some(desired), Some(previous)) => {
-                let Some(place) =
-                    self.place(&previous.cloud, previous.site.as_deref(), known).await?
-                else {
-                    return Ok(Became::Nothing);
-                };
-                let attempt = || self.updated(desired, previous, &place);
-                self.clouds.call(&previous.cloud, &token.0, &Silent, attempt).await
-            }
-            (Action::Delete, _, Some(previous)) => {
-                let Some(place) =
-                    self.place(&previous.cloud, previous.site.as_deref(), known).await?
-                else {
-                    return Ok(Became::Gone);
-                };
-                let attempt = || self.deleted(previous, &token, &place);
-                self.clouds.call(&previous.cloud, &token.0, &Silent, attempt).await
-            }
-            _ => Ok(Became::Nothing),
-        }
+        };
+        self.clouds.call(cloud, &token.0, &Silent, attempt).await
     }
 
     /// The object as the cloud has it now. What was half made is waited for under its own token, which makes
@@ -179,22 +172,19 @@ impl Settling<'_> {
         let Some(seen) = self.clouds.look(|| self.find(objects, desired)).await? else {
             return Ok(Became::Nothing);
         };
-        let plain = super::open(desired, self.vault);
-        let remote = match plain {
+        let remote = match super::open(desired, self.vault) {
             Ok(plain) if self.resume => match objects.create(&plain, token, &Silent).await {
                 Ok(remote) => remote,
-                Err(error @ (Error::Throttled { .. } | Error::Conflict { .. })) => {
-                    return Err(error);
-                }
-                Err(error @ Error::Denied { .. }) => return Err(error),
-                // It will not become what it was to be. If it is there and ours the plan decides; by that
-                // name it may also be somebody else's, and nothing came of our operation.
-                Err(Error::Rejected { .. } | Error::NoCapacity { .. } | Error::Lost { .. }) => {
-                    match self.tagged(objects, &desired.address).await? {
-                        Some(remote) => remote,
-                        None => return Ok(Became::Nothing),
+                // It will not become what it was to be. What we half made goes: what it should be the plan
+                // says anew. By that name it may also be somebody else's, and nothing came of our operation.
+                Err(Error::Rejected { .. } | Error::NoCapacity { .. }) => {
+                    if let Some(remote) = tagged(objects, self.owner, &desired.address).await? {
+                        let record = self.record(desired, remote);
+                        objects.delete(&record, token, &Silent).await?;
                     }
+                    return Ok(Became::Nothing);
                 }
+                Err(error) => return Err(error),
             },
             // Also where a secret is not given any more: what was made stays as it is.
             _ => seen,
@@ -211,19 +201,11 @@ impl Settling<'_> {
         match objects.read(desired.reference()).await {
             Ok(Some(seen)) => Ok(Some(seen)),
             // Without a name there is nothing to ask for.
-            Ok(None) | Err(Error::Rejected { .. }) => self.tagged(objects, &desired.address).await,
+            Ok(None) | Err(Error::Rejected { .. }) => {
+                tagged(objects, self.owner, &desired.address).await
+            }
             Err(error) => Err(error),
         }
-    }
-
-    /// The object whose tags say that it is ours and at this address.
-    async fn tagged(
-        &self,
-        objects: &dyn Objects,
-        address: &Address,
-    ) -> Result<Option<Remote>, Error> {
-        let listed = objects.list(self.owner).await?;
-        Ok(listed.into_iter().find(|(at, _)| at == address).map(|(_, remote)| remote))
     }
 
     /// However far it came, the record is what is there; the plan sees what is missing.
@@ -293,6 +275,37 @@ impl Settling<'_> {
             version: 0,
         }
     }
+}
+
+/// Whether a creation that failed has left something of ours. Where that cannot be told it may have.
+pub async fn has_left_something(
+    desired: &Resource,
+    cluster: Option<&Record>,
+    clouds: &Clouds,
+    owner: &Owner,
+) -> bool {
+    let place = Place { cloud: &desired.cloud, site: desired.site.as_deref(), cluster };
+    let attempt = || async {
+        let objects = place.objects(clouds).await?;
+        if objects.read(desired.reference()).await?.is_none() {
+            return Ok(false);
+        }
+        Ok(tagged(objects.as_ref(), owner, &desired.address).await?.is_some())
+    };
+    clouds
+        .call(&desired.cloud, &desired.address.to_string(), &Silent, attempt)
+        .await
+        .unwrap_or(true)
+}
+
+/// The object whose tags say that it is this owner's and at this address.
+async fn tagged(
+    objects: &dyn Objects,
+    owner: &Owner,
+    address: &Address,
+) -> Result<Option<Remote>, Error> {
+    let listed = objects.list(owner).await?;
+    Ok(listed.into_iter().find(|(at, _)| at == address).map(|(_, remote)| remote))
 }
 
 struct Place<'a> {

@@ -15,7 +15,7 @@ use super::saved;
 use super::screen::Screen;
 use super::session::{Session, Setting};
 use super::{Ended, errored, lock, locked, signals};
-use crate::apply::{self, Outcome, Settings, Stop};
+use crate::apply::{self, Outcome, Settings, Settled, Stop};
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Operation, Plan, Scope, order};
 use crate::resources;
@@ -110,12 +110,14 @@ pub async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Di
     let mut records: BTreeMap<Address, Record> =
         seen.map(|record| (record.address.clone(), record)).collect();
     let settled = planning::settled(session, &state, &records, true).await?;
+    // Whatever becomes of the plan, this is how it is now: a new plan need not settle it again.
+    session.write(settled.iter().map(Settled::entry).collect()).await?;
     let related = locked::related(&plan);
     if settled.iter().any(|settled| related.contains(&settled.address)) {
         return Err(vec![stale("an interrupted run left operations open since then")]);
     }
     settled.iter().for_each(|settled| settled.fold(&mut records));
-    Ok(Planned { plan, records, settled, warnings: Vec::new() })
+    Ok(Planned { plan, records, settled: Vec::new(), warnings: Vec::new() })
 }
 
 /// The stack is what it was: outputs and late values are evaluated from it again.
@@ -201,6 +203,7 @@ pub async fn carry_out(
     };
     let settings = Settings {
         clouds: &session.clouds,
+        owner: &session.owner,
         journal: &session.journal,
         vault: &session.stack.vault,
         parallelism,

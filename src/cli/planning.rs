@@ -100,8 +100,23 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         inputs: session.inputs.clone(),
         created: super::screen::now(),
     };
+    warnings.extend((!wish.resume && !settled.is_empty()).then(|| open_operations(&settled)));
     warnings.extend((scope == Scope::Part).then(plan::targeting));
     Ok(Planned { plan, records: observed.records, settled, warnings })
+}
+
+/// What the user of a plan must know of operations that only an apply settles.
+fn open_operations(settled: &[Settled]) -> Diagnostic {
+    let addresses: Vec<String> = settled.iter().map(|it| format!("  - {}", it.address)).collect();
+    Diagnostic::warning(
+        "Operations of an earlier run are open",
+        format!(
+            "A run ended before it knew, or recorded, how these ended. The plan takes what is there for \
+             what it is:\n{}",
+            addresses.join("\n")
+        ),
+    )
+    .hint("the next `fleetform apply` finishes them or clears them up, before it plans")
 }
 
 /// The stack and its resources with what its blocks compute (`registry.main.urls`), as far as that

@@ -43,6 +43,10 @@ impl<'a> Progress<'a> {
 
     /// Takes the bars away.
     pub fn finish(&self) {
+        // Those of operations that were abandoned, too.
+        for running in self.running.lock().expect("no holder panics").values() {
+            running.bar.finish_and_clear();
+        }
         self.total.finish_and_clear();
     }
 

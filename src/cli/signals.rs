@@ -42,7 +42,7 @@ pub async fn heed(screen: &Screen, stop: &watch::Sender<Stop>) -> Infallible {
     }
 }
 
-/// Returns when a SIGTERM has run out of time.
+/// Returns when a SIGTERM has run out of time, or at a third Ctrl-C.
 async fn obey(
     signals: &mut tokio::sync::mpsc::UnboundedReceiver<Signal>,
     clock: &dyn Clock,
@@ -62,7 +62,8 @@ async fn obey(
         match (signal, now) {
             (Signal::Interrupt, Stop::Go) => finish(),
             (Signal::Interrupt, Stop::Finish) => abandon(),
-            (Signal::Interrupt, Stop::Abandon) => {}
+            // Whoever insists does not want to wait for a store that hangs.
+            (Signal::Interrupt, Stop::Abandon) => return,
             (Signal::Terminate, _) => {
                 if now == Stop::Go {
                     finish();

@@ -4,9 +4,14 @@
 use std::sync::Arc;
 
 use fleetform_state::ObjectStore;
+use fleetform_state::stores::{self, Argument, Settings, Surroundings};
 use futures::StreamExt;
 
-use super::support::{EMPTY, Fork, Kept, Place, STACK, succeeds};
+use super::support::{EMPTY, Fork, Fuse, Kept, Place, Run, STACK, succeeds};
+
+#[path = "../../../state/tests/stores/servers.rs"]
+#[allow(dead_code, reason = "the stores' own tests use the rest")]
+mod servers;
 
 /// Recovers from every moment. Gives how many there were.
 async fn recover(moments: Vec<Kept>, made: &Place, empty: &Place) -> usize {
@@ -60,4 +65,49 @@ async fn the_same_where_the_state_is_in_a_bucket() {
     assert!(writes.len() >= 30, "{} writes", writes.len());
     let count = recover(writes, &made, &empty).await;
     println!("recovered twice from {count} writes into a bucket");
+}
+
+/// Of the points of a run so many are left out between two, where each costs a while.
+const STRIDE: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_in_a_bucket_of_s3() {
+    let server = servers::moto();
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let bucket = reqwest::Client::new().put(format!("{endpoint}/states")).send().await;
+    assert!(bucket.expect("moto answers").status().is_success());
+    let open = |state: String| {
+        let text =
+            |(name, value): (&str, &str)| (name.to_owned(), Argument::Text(value.to_owned()));
+        let arguments = [("bucket", "states"), ("endpoint", &endpoint)].map(text).into();
+        let credentials = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+        let variables = credentials.map(|name| (name.to_owned(), "test".to_owned())).into();
+        let around = Surroundings { stack: state, variables, ..Surroundings::default() };
+        let settings = Settings { kind: "s3".to_owned(), arguments };
+        stores::open(&settings, &around).expect("the store opens")
+    };
+    let (made, empty) = (Place::new(STACK).await, Place::new(EMPTY).await);
+    succeeds(made.apply().await, "undisturbed");
+    succeeds(empty.apply().await, "nothing");
+    let mut deaths = 0;
+    loop {
+        let mut place = Place::new(STACK).await;
+        place.store = open(format!("state-{deaths}"));
+        let fuse = Fuse::of(deaths * STRIDE);
+        let run = Run { parallelism: 2, ..Run::default() };
+        if let Some(ended) = place.run_until(&fuse, run).await {
+            succeeds(ended, "a run that nothing disturbs");
+            break;
+        }
+        let (stack, expected) = if deaths % 2 == 0 { (STACK, &made) } else { (EMPTY, &empty) };
+        place.write(stack);
+        let context = format!("died after {} points, the state in S3", deaths * STRIDE);
+        succeeds(place.apply().await, &context);
+        assert_eq!(place.census().await, expected.census().await, "{context}");
+        place.at_rest(&context).await;
+        deaths += 1;
+    }
+    println!("recovered from {deaths} deaths, the state in S3");
+    assert!(deaths >= 8, "{deaths} deaths");
 }

@@ -170,7 +170,7 @@ async fn what_was_kept_is_taken_in_once_and_another_state_s_is_refused() {
     let screen = screen();
     let session = place.session(&screen).await;
     let failed = Entry::Failed { op: op.clone(), class: "rejected".into(), message: "no".into() };
-    errored::keep(&session, &[failed.clone()]).expect("it is kept");
+    errored::keep(&session, std::slice::from_ref(&failed)).expect("it is kept");
     errored::keep(&session, &[failed]).expect("it is kept again");
     let text = std::fs::read_to_string(errored::path(&session)).expect("it is there");
     assert_eq!(text.matches(&op).count(), 1, "{text}");
@@ -310,7 +310,30 @@ async fn what_is_settled_and_found_gone_does_not_stay_in_the_state() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_resumed_creation_that_is_rejected_is_kept_where_the_object_is_ours() {
+async fn a_creation_that_failed_half_way_is_not_left_behind() {
+    let (place, empty) = (Place::new(STACK).await, Place::new(EMPTY).await);
+    // The workload is there before it is known that no node will come.
+    place.write(&STACK.replace("cpus      = 2", "cpus      = 3"));
+    let fuse = Fuse::of(usize::MAX);
+    place.faults(FaultPlan { no_capacity: 1.0, ..FaultPlan::default() });
+    let ended = place.run_until(&fuse, Run::default()).await.expect("it does not die");
+    let text = told(&ended.expect_err("there is no capacity"));
+    assert!(text.contains("no capacity"), "{text}");
+    place.faults(FaultPlan::default());
+    let state = place.state().await;
+    let tagged = place.tagged().await.expect("everything can be listed");
+    for address in tagged {
+        let is_open = state.open.values().any(|open| open.address == address);
+        assert!(is_open || state.records.contains_key(&address), "nobody knows of {address}");
+    }
+    place.write(EMPTY);
+    succeeds(place.apply().await, "an empty stack");
+    assert_eq!(place.census().await, empty.census().await);
+    place.at_rest("after it").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resumed_creation_that_is_rejected_is_not_left_behind_where_it_is_ours() {
     let place = Place::new(STACK).await;
     let moments = tempfile::tempdir().expect("a temporary directory");
     let kept = place.run_and_keep(moments.path(), None).await;

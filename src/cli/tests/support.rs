@@ -389,8 +389,7 @@ impl Place {
         let run = Run { store: Some(store), parallelism: 1, ..Run::default() };
         succeeds(self.run(&run).await, "the run that is watched");
         self.running.set_gate(None);
-        let kept = kept.lock().expect("no holder panics").clone();
-        kept
+        std::mem::take(&mut *kept.lock().expect("no holder panics"))
     }
 
     /// Every object in the clouds that carries our tags, by the address that they name.

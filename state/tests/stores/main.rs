@@ -26,7 +26,7 @@ use tempfile::tempdir;
 
 use conformance::{Lossy, Subject, check};
 use proxy::Proxy;
-use servers::{Server, postgres_program, start, tool};
+use servers::{Server, moto, postgres_program, start, tool};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
@@ -94,15 +94,6 @@ async fn memory() {
         Arc::new(states.entry(state.to_owned()).or_default().clone())
     };
     check(&Subject { name: "memory", open: Box::new(open), lossy: None, batches: 40 }).await;
-}
-
-pub fn moto() -> Server {
-    let program = tool("python/bin/moto_server");
-    start(tempdir().expect("a temporary directory"), move |port, _| {
-        let mut command = Command::new(&program);
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-        command
-    })
 }
 
 pub const AWS: Pairs = &[("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];

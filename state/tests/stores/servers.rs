@@ -24,14 +24,21 @@ impl Drop for Server {
 
 /// A program that `.ci/setup` installs.
 pub fn tool(path: &str) -> PathBuf {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/tools");
-    let found = tools.join(path);
-    assert!(
-        found.exists(),
-        "{} is not there: run .ci/setup, which installs the servers that the stores are tested with",
-        found.display()
-    );
-    found
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut found = above.map(|above| above.join(".ci/tools").join(path));
+    found.find(|found| found.exists()).unwrap_or_else(|| {
+        panic!("{path} is not there: run .ci/setup, which installs the servers that the stores are tested with")
+    })
+}
+
+/// S3, as moto answers for it.
+pub fn moto() -> Server {
+    let program = tool("python/bin/moto_server");
+    start(tempfile::tempdir().expect("a temporary directory"), move |port, _| {
+        let mut command = Command::new(&program);
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        command
+    })
 }
 
 /// A program of PostgreSQL, of Debian's package or on the path.
