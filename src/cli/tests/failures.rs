@@ -312,12 +312,8 @@ async fn what_is_settled_and_found_gone_does_not_stay_in_the_state() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_creation_that_failed_half_way_is_not_left_behind() {
     let (place, empty) = (Place::new(STACK).await, Place::new(EMPTY).await);
-    // The workload is there before it is known that no node will come.
-    place.write(&STACK.replace("cpus      = 2", "cpus      = 3"));
-    let fuse = Fuse::of(usize::MAX);
     place.faults(FaultPlan { no_capacity: 1.0, ..FaultPlan::default() });
-    let ended = place.run_until(&fuse, Run::default()).await.expect("it does not die");
-    let text = told(&ended.expect_err("there is no capacity"));
+    let text = told(&place.apply().await.expect_err("there is no capacity"));
     assert!(text.contains("no capacity"), "{text}");
     place.faults(FaultPlan::default());
     let state = place.state().await;

@@ -225,7 +225,10 @@ pub fn delete(
     name: &str,
 ) -> Result<Answer, Refusal> {
     let region = call.scope.region.as_str();
-    idle(table, region, cluster, name)?;
+    // What failed to start may go.
+    if find(table, region, cluster, name)?.body["nodegroup"]["status"] != "CREATE_FAILED" {
+        idle(table, region, cluster, name)?;
+    }
     let settles_at = table.tick() + table.duration(name, 2, 4);
     let group = find_mut(table, region, cluster, name)?;
     group.settles_at = settles_at;
