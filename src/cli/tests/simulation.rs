@@ -13,7 +13,7 @@ use fleetform_providers::sandbox::FaultPlan;
 
 use super::support::{Fuse, Place, Random, Run, succeeds, told};
 
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 2;
 const STEPS: usize = 4;
 
 /// The clouds stay: without its block nothing on a cloud can be called.
