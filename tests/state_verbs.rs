@@ -250,3 +250,159 @@ fn damage_is_named_with_its_file_and_entry() {
 fn json_of(ran: Ran) -> Json {
     serde_json::from_str(&ran.out).expect("JSON")
 }
+
+/// The name of the run that wrote the state's n-th history line, beginning with 0.
+fn run_of(place: &Place, n: usize) -> String {
+    let runs = json(state(place, &["history", "-json"]));
+    runs[n]["run"].as_str().expect("a name").to_owned()
+}
+
+#[test]
+fn a_rollback_is_a_plan_that_goes_back() {
+    let place = applied();
+    let first = run_of(&place, 0);
+    place.run("apply -sandbox -auto-approve -var replicas=3 -var token=newer stack").ends(0);
+    let serial = json(state(&place, &["pull"]))["serial"].clone();
+
+    // The secret of then is what the stack gives by default: it is known, and goes back too.
+    state(&place, &["rollback", &first, "-out=back"])
+        .ends(0)
+        .says("This plan goes back to what was after entry")
+        .says("~ replicas = 3 -> 2")
+        .says("# kubernetes_secret.chat[\"aws/us-east-1\"] will be updated in-place");
+    assert_eq!(json(state(&place, &["pull"]))["serial"], serial, "nothing was written");
+    place.run("apply back").ends(0).says("0 destroyed.");
+    place.run("plan -sandbox -detailed-exitcode stack").ends(0).says("No changes.");
+    state(&place, &["verify"]).ends(0);
+    place.run("apply back").ends(1).says("Error: Saved plan is stale");
+
+    // Where it is not known, the present one stays, and that is said.
+    place.run("apply -sandbox -auto-approve -var token=newest stack").ends(0);
+    let mut command = place.command("state");
+    command.args(["rollback", &first, "-out=back", "-var", "token=newest"]);
+    command.args(["-sandbox", "-stack-dir", "stack"]);
+    Ran::from(command)
+        .ends(0)
+        .says("Warning: A secret stays as it is now")
+        .says("kubernetes_secret.chat[\"aws/us-east-1\"] had another secret then");
+    for text in ["planted-secret-text", "newest"] {
+        let plan = std::fs::read_to_string(place.path().with_file_name("back")).expect("a plan");
+        assert!(!plan.contains(text), "{text} is in the plan");
+    }
+    state(&place, &["rollback", "zzz", "-out=back"]).ends(1).says("Error: No such run");
+}
+
+#[test]
+fn a_rollback_makes_what_was_destroyed_again() {
+    let place = Place::of("lepton");
+    place.run("apply -sandbox -auto-approve lepton").ends(0);
+    place.run("destroy -sandbox -auto-approve lepton").ends(0);
+    place.run("sandbox census lepton").ends(0).says("The sandbox is empty.");
+    place.run("state rollback -sandbox -stack-dir lepton -out=back 2").ends(0).says("No changes.");
+    let history = place.run("state history -sandbox -stack-dir lepton -json").ends(0).out;
+    let history: Json = serde_json::from_str(&history).expect("JSON");
+    let last = &history[0]["last_entry"];
+    place.run(&format!("state rollback -sandbox -stack-dir lepton -out=back {last}")).ends(0);
+    place.run("apply back").ends(0);
+    // What the clouds compute anew (identities, endpoints) was taken from now.
+    place.run("plan -sandbox -detailed-exitcode lepton").ends(0).says("No changes.");
+}
+
+/// Loses the state, and leaves the clouds as they are.
+fn lose(place: &Place) {
+    let state = place.path().join(".fleetform/sandbox/state");
+    std::fs::remove_dir_all(state).expect("a state was there");
+}
+
+#[test]
+fn a_lost_state_is_rebuilt_from_the_tags_of_three_clouds() {
+    let place = Place::of("lepton");
+    place.run("apply -sandbox -auto-approve lepton").ends(0);
+    let verb = |words: &str| place.run(&format!("state {words} -sandbox -stack-dir lepton"));
+    let records = verb("list -id").ends(0).out;
+    let outputs = place.run("output -sandbox -stack-dir lepton -json");
+    verb("rebuild").ends(1).says("Error: There is a state");
+    lose(&place);
+    verb("rebuild -dry-run").ends(0).says("Would recover");
+    verb("rebuild").ends(0).says("That is exactly what the stack asks for");
+    assert_eq!(verb("list -id").ends(0).out, records);
+    assert_eq!(place.run("output -sandbox -stack-dir lepton -json").out, outputs.out);
+    place
+        .run("plan -sandbox -detailed-exitcode lepton")
+        .ends(0)
+        .says("No changes. Your infrastructure matches the configuration.");
+    place.run("drift -sandbox lepton").ends(0);
+    verb("verify").ends(0);
+    place.run("destroy -sandbox -auto-approve lepton").ends(0);
+    place.run("sandbox census lepton").ends(0).says("The sandbox is empty.");
+    lose(&place);
+    verb("rebuild").ends(1).says("Error: Nothing to rebuild from");
+}
+
+#[test]
+fn of_several_lineages_one_is_rebuilt() {
+    let place = Place::with(&CHAT.replace(
+        r#"cloud "aws" { regions = ["us-east-1"] }"#,
+        r#"cloud "gcp" { regions = ["us-central1"] }"#,
+    ));
+    place.run("apply -sandbox -auto-approve stack").ends(0);
+    let mine = json(state(&place, &["pull"]))["lineage"].as_str().expect("a lineage").to_owned();
+    place.environment("theirs");
+    place.run("apply -sandbox -auto-approve -env theirs stack").ends(0);
+    lose(&place);
+    state(&place, &["rebuild"])
+        .ends(1)
+        .says("Error: Several lineages")
+        .says(&mine)
+        .says("hint: say which one this is: -lineage=LINEAGE");
+    state(&place, &["rebuild", "-lineage=nobodys"]).ends(1).says("Error: No such lineage");
+    state(&place, &["rebuild", &format!("-lineage={mine}")]).ends(0);
+    place.run("plan -sandbox -detailed-exitcode stack").ends(0).says("No changes.");
+}
+
+#[test]
+fn a_refresh_only_plan_records_and_changes_nothing() {
+    let place = applied();
+    place.run("plan -sandbox -refresh-only -detailed-exitcode stack").ends(0).says("No changes.");
+    let old = state(&place, &["pull"]).ends(0).out;
+    place.run("apply -sandbox -auto-approve -var replicas=3 stack").ends(0);
+    std::fs::write(place.path().with_file_name("old.json"), old).expect("written");
+    state(&place, &["push", "-force", "old.json"]).ends(0);
+    let deployment = r#"kubernetes_deployment.chat["aws/us-east-1"]"#;
+    place
+        .run("plan -sandbox -refresh-only -detailed-exitcode -out=p stack")
+        .ends(2)
+        .says(&format!("# {deployment} has changed"))
+        .says("This is a refresh-only plan");
+    place.run("drift -sandbox stack").ends(2);
+    place.run("apply p").ends(0).says("0 added, 0 changed, 0 destroyed.");
+    place.run("drift -sandbox stack").ends(0);
+    state(&place, &["show", deployment]).ends(0).says("replicas                = 3");
+    place
+        .run("plan -sandbox -refresh-only -destroy stack")
+        .ends(1)
+        .says("Error: Incompatible options")
+        .says("it cannot go with -destroy");
+    place
+        .run("plan -sandbox -generate-config-out=x.hcl stack")
+        .ends(1)
+        .says("Error: Nothing to generate");
+}
+
+#[test]
+fn events_go_into_a_file_beside_the_text() {
+    let place = applied();
+    let shown = place.run("plan -sandbox -json-into=events -var replicas=3 stack").ends(0);
+    assert!(shown.out.contains("Plan: 0 to add, 2 to change, 0 to destroy."), "{}", shown.out);
+    let events = std::fs::read_to_string(place.path().with_file_name("events")).expect("events");
+    let types: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Json>(line).expect("JSON")["type"].to_string())
+        .collect();
+    assert_eq!(types[0], "\"version\"");
+    for kind in ["refresh_complete", "planned_change", "change_summary"] {
+        assert!(types.contains(&format!("{kind:?}")), "{kind} is not in {types:?}");
+    }
+    assert!(!events.contains("planted-secret-text"));
+    place.run("plan -sandbox -json-into=no/such/dir stack").ends(1).says("Cannot write the events");
+}

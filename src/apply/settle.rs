@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fleetform_contract::{
-    Address, Error, Objects, Owner, Record, Remote, Resource, Silent, Token, Vault,
+    Address, Error, Mark, Objects, Owner, Record, Remote, Resource, Silent, Token, Vault,
 };
 use fleetform_state::{Action, Entry, OpenOperation};
 
@@ -304,8 +304,9 @@ async fn tagged(
     owner: &Owner,
     address: &Address,
 ) -> Result<Option<Remote>, Error> {
-    let listed = objects.list(owner).await?;
-    Ok(listed.into_iter().find(|(at, _)| at == address).map(|(_, remote)| remote))
+    let listed = objects.list(&owner.stack).await?;
+    let ours = Mark { address: address.clone(), lineage: owner.lineage.clone() };
+    Ok(listed.into_iter().find(|(mark, _)| *mark == ours).map(|(_, remote)| remote))
 }
 
 struct Place<'a> {

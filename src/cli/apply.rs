@@ -8,8 +8,8 @@ use fleetform_state::OutputValue;
 use tokio::sync::watch;
 
 use super::arguments::{Apply, Destroy, RunArguments};
-use super::plan::{refuse_unbuilt, show, version_event, wish};
-use super::planning::{self, Planned};
+use super::plan::{aim, refuse_foreign, show, version_event, wish};
+use super::planning::{self, Aim, Planned};
 use super::progress::Progress;
 use super::saved;
 use super::screen::Screen;
@@ -17,24 +17,25 @@ use super::session::{Session, Setting};
 use super::{Ended, errored, lock, locked, signals};
 use crate::apply::{self, Outcome, Settings, Settled, Stop};
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Operation, Plan, Scope, order};
+use crate::plan::{Counts, Operation, Plan, Scope, order};
 use crate::resources;
 use crate::view;
 
 pub async fn run(screen: &Screen, arguments: &Apply, ordered: &[(bool, String)]) -> Ended {
-    refuse_unbuilt(&arguments.run)?;
+    refuse_foreign(&arguments.run)?;
     version_event(screen);
     if arguments.plan_or_directory.is_dir() {
         let setting = Setting::new(&arguments.plan_or_directory, &arguments.run.stack, ordered);
-        let operation = if arguments.destroy { Operation::Destroy } else { Operation::Apply };
-        return fresh(screen, &setting, &arguments.run, operation, arguments.auto_approve).await;
+        let aim = aim(&arguments.run, arguments.destroy)?;
+        return fresh(screen, &setting, &arguments.run, aim, arguments.auto_approve).await;
     }
     let chosen = [&arguments.run.replace, &arguments.run.target, &arguments.run.exclude];
-    if !ordered.is_empty() || chosen.iter().any(|texts| !texts.is_empty()) || arguments.destroy {
+    let other = arguments.destroy || arguments.run.refresh_only;
+    if !ordered.is_empty() || chosen.iter().any(|texts| !texts.is_empty()) || other {
         return Err(vec![
             Diagnostic::error(
                 "A saved plan takes no planning flags",
-                "Variables, -replace, -target, -exclude and -destroy were decided when the plan was made.",
+                "Variables, -replace, -target, -exclude, -destroy and -refresh-only were decided when the plan was made.",
             )
             .hint("plan again with them, or apply the directory"),
         ]);
@@ -43,21 +44,22 @@ pub async fn run(screen: &Screen, arguments: &Apply, ordered: &[(bool, String)])
 }
 
 pub async fn destroy(screen: &Screen, arguments: &Destroy, ordered: &[(bool, String)]) -> Ended {
-    refuse_unbuilt(&arguments.run)?;
+    refuse_foreign(&arguments.run)?;
     version_event(screen);
     let setting = Setting::new(&arguments.directory, &arguments.run.stack, ordered);
-    fresh(screen, &setting, &arguments.run, Operation::Destroy, arguments.auto_approve).await
+    let aim = aim(&arguments.run, true)?;
+    fresh(screen, &setting, &arguments.run, aim, arguments.auto_approve).await
 }
 
 async fn fresh(
     screen: &Screen,
     setting: &Setting,
     run: &RunArguments,
-    operation: Operation,
+    aim: Aim<'_>,
     auto_approve: bool,
 ) -> Ended {
     let session = Session::open_begun(screen, setting).await?;
-    let wish = wish(run, operation, true);
+    let wish = wish(run, aim, true);
     let (planned, holding) = match lock::locking(&session, run, &lock::Waiting(screen)) {
         Some(locking) => {
             let (planned, holding) = locked::plan_locked(&session, &wish, &locking).await?;
@@ -68,7 +70,7 @@ async fn fresh(
     show(screen, &planned, "plan");
     screen.diagnostics(&planned.warnings);
     let approved = match planned.plan.has_changes() && !auto_approve {
-        true => approve(screen, run, operation),
+        true => approve(screen, run, aim.operation()),
         false => Ok(()),
     };
     let ended = match approved {
@@ -105,6 +107,8 @@ pub async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Di
     if let Some(what) = locked::moved(&plan, &BTreeSet::new(), &state) {
         return Err(vec![stale(&format!("since then, {what}"))]);
     }
+    // What was protected since is not among the versions of records.
+    crate::plan::guard(&plan.changes, &session.stack, &state.protected)?;
     // The plan's own view: with what the refresh saw.
     let seen = plan.changes.iter().filter_map(|change| change.before.clone());
     let mut records: BTreeMap<Address, Record> =
@@ -155,6 +159,9 @@ fn approve(
         Operation::Apply => {
             "\nDo you want to perform these actions?\n  Fleetform will perform the actions described above.\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: "
         }
+        Operation::Refresh => {
+            "\nWould you like to update the state to reflect these detected changes?\n  Fleetform will write these changes to the state without modifying any real infrastructure.\n  There is no undo. Only 'yes' will be accepted to confirm.\n\n  Enter a value: "
+        }
         Operation::Destroy => {
             "\nDo you really want to destroy all resources?\n  Fleetform will destroy all your managed infrastructure, as shown above.\n  There is no undo. Only 'yes' will be accepted to confirm.\n\n  Enter a value: "
         }
@@ -193,8 +200,10 @@ pub async fn carry_out(
     let state = session.journal.read(|log| log.state().clone()).await;
     session.write(planning::findings(&state, session.journal.run(), &planned)).await?;
     errored::forget(session).await?;
+    let state = session.journal.read(|log| log.state().clone()).await;
+    planned.stamp(&state);
     // The names of the operations: no other run has written the entry that this one has read last.
-    planned.plan.serial = session.journal.read(|log| log.state().serial).await;
+    planned.plan.serial = state.serial;
     let plan = &planned.plan;
     let steps = order(&plan.changes).len();
     let progress = Progress::new(screen, steps);
@@ -221,9 +230,12 @@ async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended 
     let screen = session.screen;
     let verb = view::events::operation(plan);
     let mut shown = BTreeMap::new();
+    if outcome.is_complete() {
+        session.write(planning::forgotten(plan)).await?;
+    }
     if outcome.is_complete() && plan.scope == Scope::Part {
         screen.diagnostics(&[crate::plan::incomplete()]);
-    } else if outcome.is_complete() {
+    } else if outcome.is_complete() && plan.operation != Operation::Refresh {
         let outputs = outputs_after(session, plan, &outcome.records)?;
         shown = outputs.clone();
         let placement = match (&plan.placement, plan.operation) {
@@ -234,18 +246,25 @@ async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended 
         };
         session.record(placement, outputs).await?;
     }
+    // What is imported is so before the first operation.
+    let imported = plan.counts().import;
     let (added, changed, destroyed) = (outcome.added, outcome.changed, outcome.destroyed);
+    let counts = Counts { import: imported, add: added, change: changed, destroy: destroyed };
+    let fields = view::events::change_summary(counts, verb);
+    let imported = match imported {
+        0 => String::new(),
+        count => format!("{count} imported, "),
+    };
     if outcome.is_complete() {
         let word = if plan.operation == Operation::Destroy { "Destroy" } else { "Apply" };
         let counts = match plan.operation {
             Operation::Destroy => format!("Resources: {destroyed} destroyed."),
-            Operation::Apply => {
-                format!("Resources: {added} added, {changed} changed, {destroyed} destroyed.")
-            }
+            Operation::Apply | Operation::Refresh => format!(
+                "Resources: {imported}{added} added, {changed} changed, {destroyed} destroyed."
+            ),
         };
         let message = format!("{word} complete! {counts}");
         screen.say(&format!("\n{}\n", screen.paint.bold(&screen.paint.green(&message))));
-        let fields = view::events::change_summary(added, changed, destroyed, verb);
         screen.event("info", "change_summary", &message, fields);
         show_outputs(screen, &shown);
         return Ok(0);
@@ -253,14 +272,14 @@ async fn finish(session: &Session<'_>, plan: &Plan, outcome: &Outcome) -> Ended 
     let unfinished = outcome.unfinished();
     let count = |end: &str| unfinished.iter().filter(|(_, ended)| *ended == end).count();
     let message = format!(
-        "Resources so far: {added} added, {changed} changed, {destroyed} destroyed. Operations not \
+        "Resources so far: {imported}{added} added, {changed} changed, {destroyed} destroyed. Operations not \
          done: {} failed, {} unknown, {} not started.",
         count("failed"),
         count("unknown"),
         count("blocked"),
     );
     screen.say(&format!("\n{message}\n"));
-    let mut fields = view::events::change_summary(added, changed, destroyed, verb);
+    let mut fields = fields;
     fields["unfinished"] = view::events::unfinished(&unfinished);
     screen.event("info", "change_summary", &message, fields);
     let mut diagnostics = apply::diagnostics(outcome, verb);
@@ -324,6 +343,13 @@ fn outputs_after(
     if plan.operation == Operation::Destroy {
         return Ok(BTreeMap::new());
     }
+    if plan.goes_back_to.is_some() {
+        let then = plan.outputs.iter().filter_map(|(name, output)| {
+            let value = output.after.clone()?;
+            Some((name.clone(), OutputValue { value, sensitive: output.sensitive }))
+        });
+        return Ok(then.collect());
+    }
     let desired = desired(plan);
     let known = resources::computed(&session.stack, &desired, records, &session.clouds);
     let stack = session.evaluate_with(known)?;
@@ -345,7 +371,7 @@ fn refine(
     address: &Address,
     records: &BTreeMap<Address, Record>,
 ) -> Option<Resource> {
-    let placement = plan.placement.as_ref()?;
+    let placement = plan.placement.as_ref().filter(|_| plan.goes_back_to.is_none())?;
     let known = resources::computed(&session.stack, &desired(plan), records, &session.clouds);
     let stack = session.evaluate_with(known).ok()?;
     planning::expand(session, &stack, placement).remove(address)

@@ -57,6 +57,8 @@ pub enum Verb {
     /// The embedded clouds
     #[command(subcommand)]
     Sandbox(Sandbox),
+    /// Take over an object that exists already
+    Import(super::import::Import),
     /// Look into the state, and mend it
     #[command(subcommand)]
     State(super::state::arguments::State),
@@ -133,13 +135,15 @@ pub struct RunArguments {
     /// Leave out this address or block, and what needs it; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     pub exclude: Vec<String>,
-    // Terraform's flags that are not built yet: known, so that they can be refused in words.
-    #[arg(long, hide = true)]
+    /// Only record what was changed outside, without changing any object
+    #[arg(long)]
     pub refresh_only: bool,
+    /// Write events as -json does into a file, beside the text
+    #[arg(long, value_name = "FILE")]
+    pub json_into: Option<PathBuf>,
+    // A flag of Terraform's that means nothing here: known, so that it can be refused in words.
     #[arg(long, hide = true)]
     pub generate_config_out: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    pub json_into: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

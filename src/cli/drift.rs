@@ -2,14 +2,14 @@
 
 use super::Ended;
 use super::arguments::Drift;
-use super::plan::{refuse_unbuilt, version_event};
+use super::plan::{refuse_foreign, version_event};
 use super::screen::Screen;
 use super::session::{Session, Setting};
 use crate::refresh;
 use crate::view;
 
 pub async fn run(screen: &Screen, arguments: &Drift, ordered: &[(bool, String)]) -> Ended {
-    refuse_unbuilt(&arguments.run)?;
+    refuse_foreign(&arguments.run)?;
     version_event(screen);
     let setting = Setting::new(&arguments.directory, &arguments.run.stack, ordered);
     let session = Session::open(screen, &setting).await?;

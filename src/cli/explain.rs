@@ -3,13 +3,12 @@
 
 use super::Ended;
 use super::arguments::Explain;
-use super::planning::{self, Wish};
+use super::planning::{self, Aim, Wish};
 use super::screen::{Screen, write_out};
 use super::session::{Session, Setting};
 use crate::config::nearest;
 use crate::diagnostic::Diagnostic;
 use crate::placement;
-use crate::plan::Operation;
 use crate::problem::{Conditions, Problem};
 use crate::view;
 
@@ -45,7 +44,7 @@ async fn resource(session: &Session<'_>, problem: &Problem, arguments: &Explain)
     let wish = Wish {
         targets: &[],
         excluded: &[],
-        operation: Operation::Apply,
+        aim: Aim::Stack,
         refresh: true,
         parallelism: 10,
         replace: &[],

@@ -12,7 +12,7 @@ use fleetform_state::{Clock, Error, Holder, Holding, OpenOperation, State, Terms
 use super::planning::{Planned, Wish, findings, plan};
 use super::session::Session;
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Action, Change, Plan};
+use crate::plan::{Change, Plan};
 
 /// Others may change what we plan while we plan it; so often in a row they do not.
 const ATTEMPTS: usize = 8;
@@ -106,7 +106,8 @@ fn moved_change(
     }
     // Version 0: made by an operation that was open then and is settled with the plan.
     let then = change.before.as_ref().map(|record| record.version).filter(|version| *version > 0);
-    let now = state.records.get(address).map(|record| record.version);
+    let recorded = change.previous.as_ref().unwrap_or(address);
+    let now = state.records.get(recorded).map(|record| record.version);
     match (then, now) {
         // A record from before the plan that the plan does not have: it was found gone.
         (None, Some(now)) if now > plan.serial => {
@@ -173,14 +174,15 @@ async fn state(session: &Session<'_>) -> State {
 
 /// The addresses that a plan writes.
 fn written(plan: &Plan) -> BTreeSet<Address> {
-    let effects = plan.changes.iter().filter(|change| change.action != Action::NoOp);
-    effects.map(|change| change.address.clone()).collect()
+    let both = |change: &Change| [Some(change.address.clone()), change.previous.clone()];
+    let effects = plan.effects().flat_map(both).flatten();
+    effects.chain(plan.protection.keys().cloned()).collect()
 }
 
 /// The addresses that a plan writes, and those whose records it writes them from.
 pub fn related(plan: &Plan) -> BTreeSet<Address> {
     let mut related = written(plan);
-    for change in plan.changes.iter().filter(|change| change.action != Action::NoOp) {
+    for change in plan.effects() {
         let before = change.before.iter().flat_map(|record| &record.depends_on);
         let desired = change.desired.iter().flat_map(|resource| &resource.depends_on);
         related.extend(before.chain(desired).cloned());

@@ -8,6 +8,7 @@ mod errored;
 mod explain;
 mod fmt;
 mod graph;
+mod import;
 mod init;
 mod lock;
 mod locked;
@@ -54,7 +55,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let run = run_arguments(&cli.verb);
-    let screen = Screen {
+    let mut screen = Screen {
         compact_warnings: run.is_some_and(|run| run.compact_warnings),
         ..Screen::new(cli.no_color, run.is_some_and(|run| run.json))
     };
@@ -66,6 +67,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             format!("-chdir={}: {error}.", directory.display()),
         )]);
         return ExitCode::from(1);
+    }
+    if let Some(path) = run.and_then(|run| run.json_into.as_ref()) {
+        match std::fs::File::create(path) {
+            Ok(file) => screen.into = Some(file.into()),
+            Err(error) => {
+                let detail = format!("-json-into={}: {error}.", path.display());
+                screen.diagnostics(&[Diagnostic::error("Cannot write the events", detail)]);
+                return ExitCode::from(1);
+            }
+        }
     }
     match dispatch(&screen, &cli.verb, &ordered) {
         Ok(code) => ExitCode::from(code),
@@ -92,6 +103,7 @@ fn dispatch(screen: &Screen, verb: &Verb, ordered: &[(bool, String)]) -> Ended {
         Verb::Output(arguments) => block_on(output::run(screen, arguments, ordered)),
         Verb::Catalog(arguments) => catalog::run(screen, arguments),
         Verb::Sandbox(arguments) => block_on(sandbox::run(screen, arguments, ordered)),
+        Verb::Import(arguments) => block_on(import::run(screen, arguments, ordered)),
         Verb::State(arguments) => block_on(state::run(screen, arguments, ordered)),
         Verb::Lock(arguments) => block_on(lock::run(screen, arguments, ordered)),
         Verb::ForceUnlock(arguments) => block_on(lock::force_unlock(screen, arguments, ordered)),

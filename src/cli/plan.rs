@@ -2,22 +2,22 @@
 
 use super::Ended;
 use super::arguments::{PlanArguments, RunArguments};
-use super::planning::{self, Planned, Wish};
+use super::planning::{self, Aim, Planned, Wish};
 use super::saved;
 use super::screen::Screen;
 use super::session::{Session, Setting};
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Operation, Plan};
+use crate::plan::Plan;
 use crate::view;
 
 pub async fn run(screen: &Screen, arguments: &PlanArguments, ordered: &[(bool, String)]) -> Ended {
-    refuse_unbuilt(&arguments.run)?;
+    refuse_foreign(&arguments.run)?;
     version_event(screen);
     let setting = Setting::new(&arguments.directory, &arguments.run.stack, ordered);
     let session = Session::open(screen, &setting).await?;
     session.begin().await?;
-    let operation = if arguments.destroy { Operation::Destroy } else { Operation::Apply };
-    let wish = wish(&arguments.run, operation, false);
+    let aim = aim(&arguments.run, arguments.destroy)?;
+    let wish = wish(&arguments.run, aim, false);
     let planned = planning::plan(&session, &wish).await?;
     if arguments.concise && !screen.json {
         concise(screen, &planned.plan);
@@ -60,9 +60,8 @@ pub fn show(screen: &Screen, planned: &Planned, operation: &str) {
         let (message, fields) = view::events::planned_change(change);
         screen.event("info", "planned_change", &message, fields);
     }
-    let counts = plan.counts();
     let message = view::plan::summary(plan, view::Paint::Plain);
-    let fields = view::events::change_summary(counts.add, counts.change, counts.destroy, operation);
+    let fields = view::events::change_summary(plan.counts(), operation);
     screen.event("info", "change_summary", &message, fields);
     if plan.output_changes().next().is_some() {
         let message = format!("Outputs: {}", plan.outputs.len());
@@ -91,9 +90,9 @@ fn concise(screen: &Screen, plan: &Plan) {
     screen.say(&view::plan::cost(plan));
 }
 
-pub fn wish(run: &RunArguments, operation: Operation, resume: bool) -> Wish<'_> {
+pub fn wish<'a>(run: &'a RunArguments, aim: Aim<'a>, resume: bool) -> Wish<'a> {
     Wish {
-        operation,
+        aim,
         refresh: run.refresh,
         parallelism: run.parallelism.into(),
         replace: &run.replace,
@@ -109,22 +108,42 @@ pub fn version_event(screen: &Screen) {
     screen.event("info", "version", &format!("Fleetform {version}"), fields);
 }
 
-/// Flags of Terraform's that mean something and are not built: refused, never ignored.
-pub fn refuse_unbuilt(run: &RunArguments) -> Result<(), Vec<Diagnostic>> {
-    let given = [
-        ("-refresh-only", run.refresh_only),
-        ("-generate-config-out", run.generate_config_out.is_some()),
-        ("-json-into", run.json_into.is_some()),
+/// What these flags ask for.
+pub fn aim(run: &RunArguments, destroy: bool) -> Result<Aim<'static>, Vec<Diagnostic>> {
+    if !run.refresh_only {
+        return Ok(if destroy { Aim::Nothing } else { Aim::Stack });
+    }
+    let others = [
+        ("-destroy", destroy),
+        ("-refresh=false", !run.refresh),
+        ("-replace", !run.replace.is_empty()),
+        ("-target", !run.target.is_empty()),
+        ("-exclude", !run.exclude.is_empty()),
     ];
-    let refused: Vec<Diagnostic> = given
-        .into_iter()
-        .filter(|(_, given)| *given)
-        .map(|(flag, _)| {
+    match others.into_iter().find(|(_, given)| *given) {
+        None => Ok(Aim::Records),
+        Some((flag, _)) => Err(vec![
             Diagnostic::error(
-                "Not supported yet",
-                format!("The flag {flag} is known from Terraform and not supported yet."),
+                "Incompatible options",
+                format!(
+                    "-refresh-only records what everything is like now; it cannot go with {flag}."
+                ),
             )
-        })
-        .collect();
-    if refused.is_empty() { Ok(()) } else { Err(refused) }
+            .hint("use one of the two"),
+        ]),
+    }
+}
+
+/// Flags of Terraform's that mean nothing here: refused with why, never ignored.
+pub fn refuse_foreign(run: &RunArguments) -> Result<(), Vec<Diagnostic>> {
+    match &run.generate_config_out {
+        None => Ok(()),
+        Some(_) => Err(vec![
+            Diagnostic::error(
+                "Nothing to generate",
+                "With -generate-config-out Terraform writes a `resource` block for each import. A stack has no such blocks: its resources follow from services, jobs and registries.",
+            )
+            .hint("declare the service whose object it is, then import to the address that `fleetform plan` shows"),
+        ]),
+    }
 }

@@ -15,6 +15,8 @@ pub struct Screen {
     pub error_paint: Paint,
     /// Events, one JSON object a line, instead of text.
     pub json: bool,
+    /// Where events go beside, whatever else is shown.
+    pub into: Option<Mutex<std::fs::File>>,
     /// Columns to wrap sentences at.
     pub width: usize,
     /// Columns that a table may take: as many as it likes where nobody said how many there are.
@@ -40,6 +42,7 @@ impl Screen {
             paint: paint(std::io::stdout().is_terminal()),
             error_paint: paint(std::io::stderr().is_terminal()),
             json,
+            into: None,
             width: width.unwrap_or(100),
             table_width: width.unwrap_or(usize::MAX),
             compact_warnings: false,
@@ -57,11 +60,19 @@ impl Screen {
         }
     }
 
-    /// An event for programs: nothing in text mode.
+    /// An event for programs: in text mode only into the file of `-json-into`.
     pub fn event(&self, level: &str, kind: &str, message: &str, fields: Json) {
-        if self.json && !self.mute {
-            let event = view::events::event(level, kind, message, &now(), fields);
+        if self.mute || (!self.json && self.into.is_none()) {
+            return;
+        }
+        let event = view::events::event(level, kind, message, &now(), fields);
+        if self.json {
             write_out(&format!("{event}\n"));
+        }
+        if let Some(file) = &self.into {
+            let mut file = file.lock().expect("no holder panics");
+            // A full disk must not stop what is under way; who reads the file misses its end.
+            let _ = writeln!(file, "{event}");
         }
     }
 
@@ -72,14 +83,18 @@ impl Screen {
         }
         let sources = self.sources.lock().expect("no holder panics");
         for diagnostic in diagnostics {
-            if self.json {
+            if self.json || self.into.is_some() {
                 let level = if diagnostic.is_error() { "error" } else { "warn" };
                 let word = if diagnostic.is_error() { "Error" } else { "Warning" };
                 let fields = serde_json::json!({
                     "diagnostic": view::diagnostic::json(diagnostic, &sources),
                 });
                 self.event(level, "diagnostic", &format!("{word}: {}", diagnostic.summary), fields);
-            } else if self.compact_warnings && !diagnostic.is_error() {
+            }
+            if self.json {
+                continue;
+            }
+            if self.compact_warnings && !diagnostic.is_error() {
                 write_error(&format!("Warning: {}\n", diagnostic.summary));
             } else {
                 let style = view::diagnostic::Style { paint: self.error_paint, width: self.width };

@@ -225,6 +225,19 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Lets the state, which has not begun, begin with this lineage: that of a lost one.
+    pub async fn begin_as(
+        &mut self,
+        setting: &Setting,
+        lineage: &str,
+    ) -> Result<(), Vec<Diagnostic>> {
+        let genesis = self.journal.read(|log| log.state().genesis.clone()).await;
+        let genesis = Genesis { lineage: lineage.to_owned(), ..genesis };
+        self.journal = open_state(&self.stack, setting, Some(genesis)).await?;
+        lineage.clone_into(&mut self.owner.lineage);
+        Ok(())
+    }
+
     /// Appends to the log outside of any operation.
     pub async fn write(&self, entries: Vec<Entry>) -> Result<(), Vec<Diagnostic>> {
         write(&self.journal, entries).await

@@ -145,11 +145,13 @@ pub(super) fn declare<'p>(
             };
             check_body(&block.body, top.schema, &declared.path(), source, problems);
             let path = declared.path();
-            if let Some((first, from)) = seen.get(&path) {
-                problems.push(duplicate(&path, &header, first, from));
-                continue;
+            match seen.get(&path) {
+                Some((first, from)) if !top.repeatable => {
+                    problems.push(duplicate(&path, &header, first, from));
+                    continue;
+                }
+                _ => drop(seen.insert(path, (header, source))),
             }
-            seen.insert(path, (header, source));
             match top.name {
                 "variable" => declarations.variables.push(declared),
                 _ if top.referable => declarations.blocks.push(declared),

@@ -15,7 +15,7 @@ use super::declare::{Source, field_name, span};
 use super::expression::{Evaluator, Fault, Frame};
 use super::fields::{Field, Notes, Section};
 use super::references::references;
-use super::schema::Schema;
+use super::schema::{self, Schema};
 use super::table::{Node, Table, statement};
 use crate::diagnostic::{Diagnostic, Span};
 
@@ -48,7 +48,7 @@ impl Run<'_> {
             }
         }
         for name in self.table.declarations.rest.iter().chain(&self.table.declarations.variables) {
-            self.check_references(&name.block.body, name.source);
+            self.check_references(name.kind, &name.block.body, name.source);
         }
     }
 
@@ -128,13 +128,14 @@ impl Run<'_> {
     }
 
     /// Reports references to nothing in a block that nothing refers to.
-    fn check_references(&self, body: &Body, source: &Source) {
+    fn check_references(&self, kind: &str, body: &Body, source: &Source) {
         for structure in body {
-            // A variable's type is written in names that are no references.
-            if structure
-                .as_attribute()
-                .is_some_and(|a| matches!(a.key.as_str(), "type" | "default"))
-            {
+            // A variable's type is written in names that are no references; addresses name what may
+            // be declared no more.
+            if structure.as_attribute().is_some_and(|attribute| {
+                let name = attribute.key.as_str();
+                matches!(name, "type" | "default") || schema::is_address(kind, name)
+            }) {
                 continue;
             }
             each_expression(structure, &mut |expression| {
@@ -293,7 +294,7 @@ impl Run<'_> {
         Some(pairs.into_iter().map(Some).collect())
     }
 
-    fn attribute(&self, attribute: &Attribute, frame: &Frame) -> Field {
+    pub(super) fn attribute(&self, attribute: &Attribute, frame: &Frame) -> Field {
         Field {
             value: self.top(&attribute.value, frame),
             span: frame.span(attribute.value.span()),

@@ -20,6 +20,7 @@ pub mod functions;
 mod operators;
 mod quantity;
 mod read;
+mod refactoring;
 mod references;
 mod scan;
 mod schema;
@@ -201,6 +202,9 @@ fn build(
         optimize: Optimize { budget_month: None, move_penalty: DEFAULT_MOVE_PENALTY },
         outputs: BTreeMap::new(),
         checks: BTreeMap::new(),
+        moved: Vec::new(),
+        removed: Vec::new(),
+        imports: Vec::new(),
         state: StateSettings::Local { path: "state".into() },
         spans: BTreeMap::new(),
         warnings: Vec::new(),
@@ -214,6 +218,7 @@ fn build(
         for declared in &declarations.rest {
             settings::read(&run, declared, &mut stack);
         }
+        refactoring::check(&stack, &notes);
     }
     stack.sources.files.extend(texts);
     stack.sources.files.extend(table.remembered());

@@ -25,6 +25,8 @@ pub(super) struct Top {
     pub labelled: bool,
     /// Whether expressions refer to it by type and label.
     pub referable: bool,
+    /// Whether it may stand several times, without a label to tell them apart.
+    pub repeatable: bool,
     pub schema: &'static Schema,
 }
 
@@ -44,23 +46,34 @@ const fn named(name: &'static str, schema: &'static Schema) -> Nested {
     Nested { name, labelled: true, repeatable: true, schema }
 }
 
+const fn one(name: &'static str, schema: &'static Schema) -> Top {
+    Top { name, labelled: false, referable: false, repeatable: false, schema }
+}
+
+const fn referable(name: &'static str, schema: &'static Schema) -> Top {
+    Top { labelled: true, referable: true, ..one(name, schema) }
+}
+
 pub(super) static TOP: &[Top] = &[
-    Top { name: "fleetform", labelled: false, referable: false, schema: &FLEETFORM },
-    Top { name: "variable", labelled: true, referable: false, schema: &VARIABLE },
-    Top { name: "locals", labelled: false, referable: false, schema: &FREE },
-    Top { name: "output", labelled: true, referable: false, schema: &OUTPUT },
-    Top { name: "check", labelled: true, referable: false, schema: &CHECK },
-    Top { name: "cloud", labelled: true, referable: true, schema: &CLOUD },
-    Top { name: "registry", labelled: true, referable: true, schema: &REGISTRY },
-    Top { name: "image", labelled: true, referable: true, schema: &IMAGE },
-    Top { name: "model", labelled: true, referable: true, schema: &MODEL },
-    Top { name: "service", labelled: true, referable: true, schema: &SERVICE },
-    Top { name: "job", labelled: true, referable: true, schema: &JOB },
-    Top { name: "optimize", labelled: false, referable: false, schema: &OPTIMIZE },
+    one("fleetform", &FLEETFORM),
+    Top { labelled: true, ..one("variable", &VARIABLE) },
+    Top { repeatable: true, ..one("locals", &FREE) },
+    Top { labelled: true, ..one("output", &OUTPUT) },
+    Top { labelled: true, ..one("check", &CHECK) },
+    referable("cloud", &CLOUD),
+    referable("registry", &REGISTRY),
+    referable("image", &IMAGE),
+    referable("model", &MODEL),
+    referable("service", &SERVICE),
+    referable("job", &JOB),
+    one("optimize", &OPTIMIZE),
+    Top { repeatable: true, ..one("moved", &MOVED) },
+    Top { repeatable: true, ..one("removed", &REMOVED) },
+    Top { repeatable: true, ..one("import", &IMPORT) },
 ];
 
 /// Blocks of the language that are not built yet.
-pub(super) const LATER: [&str; 6] = ["guard", "import", "monitoring", "moved", "policy", "removed"];
+pub(super) const LATER: [&str; 3] = ["guard", "monitoring", "policy"];
 
 /// Blocks that Terraform users will try, and what to do instead.
 pub(super) const TERRAFORM: [(&str, &str); 6] = [
@@ -157,7 +170,7 @@ static WEIGHTS: Schema = leaf(&["cloud", "region", "sha256", "size", "source"]);
 static THROUGHPUT: Schema = leaf(&["latency_p95", "requests_per_second"]);
 
 static SERVICE: Schema = Schema {
-    attributes: &["command", "env", "for_each", "image", "model", "port", "replicas"],
+    attributes: &["command", "env", "for_each", "image", "model", "port", "protect", "replicas"],
     blocks: &[
         named("secret_env", &SECRET_ENV),
         once("resources", &RESOURCES),
@@ -167,13 +180,14 @@ static SERVICE: Schema = Schema {
         once("health", &HEALTH),
         named("calls", &CALLS),
     ],
-    later: &["lifecycle", "protect"],
+    later: &["lifecycle"],
     free: false,
 };
 
 static JOB: Schema = Schema {
     attributes: &[
-        "command", "duration", "env", "for_each", "image", "model", "nodes", "retries", "schedule",
+        "command", "duration", "env", "for_each", "image", "model", "nodes", "protect", "retries",
+        "schedule",
     ],
     blocks: &[
         named("secret_env", &SECRET_ENV),
@@ -181,7 +195,7 @@ static JOB: Schema = Schema {
         once("placement", &PLACEMENT),
         named("calls", &CALLS),
     ],
-    later: &["lifecycle", "protect"],
+    later: &["lifecycle"],
     free: false,
 };
 
@@ -218,6 +232,16 @@ static OPTIMIZE: Schema = Schema {
     later: &["weights"],
     free: false,
 };
+
+static MOVED: Schema = leaf(&["from", "to"]);
+static REMOVED: Schema = leaf(&["destroy", "from"]);
+static IMPORT: Schema = leaf(&["id", "lineage", "to"]);
+
+/// The attributes of blocks at the top that are addresses: names of what is recorded, which need not
+/// be declared, and not expressions.
+pub(super) fn is_address(kind: &str, attribute: &str) -> bool {
+    matches!((kind, attribute), ("moved", "from" | "to") | ("removed", "from") | ("import", "to"))
+}
 
 impl Schema {
     pub(super) fn block(&self, name: &str) -> Option<&'static Nested> {

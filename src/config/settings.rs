@@ -20,6 +20,10 @@ pub(super) fn read(run: &Run, declared: &Declared, stack: &mut Stack) {
         stack.checks.insert(declared.label.clone(), check(run, declared, &frame));
         return;
     }
+    if matches!(declared.kind, "moved" | "removed" | "import") {
+        super::refactoring::read(run, declared, stack);
+        return;
+    }
     let section = run.section(declared.block, declared.schema, &frame);
     let reader = Reader {
         section: &section,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fleetform_contract::{
-    Autoscale, Cloud, Health, JobSettings, Location, Market, Needs, SecretEnv, Value, Vault,
+    Address, Autoscale, Cloud, Health, JobSettings, Location, Market, Needs, SecretEnv, Value,
+    Vault,
 };
 
 use crate::diagnostic::{Diagnostic, Sources, Span};
@@ -29,6 +30,9 @@ pub struct Stack {
     pub optimize: Optimize,
     pub outputs: BTreeMap<String, Output>,
     pub checks: BTreeMap<String, Check>,
+    pub moved: Vec<Moved>,
+    pub removed: Vec<Removed>,
+    pub imports: Vec<Import>,
     pub state: StateSettings,
     /// Where things were said, by dotted path: `service.chat`, `service.chat.resources.gpus`,
     /// `cloud.aws.quota.0`, `optimize.budget`.
@@ -98,6 +102,9 @@ pub struct Workload {
     pub placement: PlacementRules,
     pub autoscale: Option<Autoscale>,
     pub health: Option<Health>,
+    /// Whether what it is made of must not be destroyed; where nothing is said, what was said before
+    /// goes on to hold.
+    pub protect: Option<bool>,
 }
 
 /// How much of a workload is asked for.
@@ -196,6 +203,40 @@ pub struct Assertion {
     pub holds: Option<bool>,
     pub message: String,
     pub span: Span,
+}
+
+/// An address in a `moved`, `removed` or `import` block: a resource's, or a block's (`service.chat`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    pub address: Address,
+    pub span: Span,
+}
+
+/// What is recorded at `from` goes on at `to`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moved {
+    pub from: Named,
+    pub to: Named,
+}
+
+/// The stack does without what was at `from`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removed {
+    pub from: Named,
+    /// `false`: it goes on to exist, and is managed no longer.
+    pub destroy: bool,
+}
+
+/// An object that exists already is the one at `to`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Import {
+    pub to: Address,
+    /// Where the stack says so; `None` for the verb.
+    pub span: Option<Span>,
+    /// The cloud's own identifier.
+    pub id: String,
+    /// The lineage that its tags name, where it is taken over from another stack.
+    pub lineage: Option<String>,
 }
 
 /// Where the state is kept.

@@ -93,6 +93,7 @@ pub(super) fn workload(reader: &Reader, instance: &Instance, stack: &mut Stack) 
         placement: placement.unwrap_or_default(),
         autoscale,
         health,
+        protect: reader.bool("protect"),
     }
 }
 

@@ -46,14 +46,11 @@ pub fn diff(
     }
     for (address, record) in records.iter().filter(|(address, _)| !desired.contains_key(address)) {
         let change = Change {
-            address: address.clone(),
             action: Action::Delete,
             // Where nothing is asked for at all, every deletion is what was asked for.
             reason: (!desired.is_empty()).then_some(Reason::DeleteBecauseNoResourceConfig),
             before: Some(record.clone()),
-            desired: None,
-            after: None,
-            replace_paths: Vec::new(),
+            ..Change::nothing(address.clone())
         };
         changes.insert(address.clone(), change);
     }
@@ -75,15 +72,9 @@ fn one(
             other => other.clone(),
         });
     }
-    let mut change = Change {
-        address: resource.address.clone(),
-        action: Action::NoOp,
-        reason: None,
-        before: record.cloned(),
-        desired: Some(resource),
-        after: None,
-        replace_paths: Vec::new(),
-    };
+    let address = resource.address.clone();
+    let mut change =
+        Change { before: record.cloned(), desired: Some(resource), ..Change::nothing(address) };
     let Some(record) = record else {
         change.action = Action::Create;
         change.after = Some(after_creation(&change, schemas));

@@ -4,8 +4,11 @@
 //! give equal bytes. Only `created` is outside the plan's hash.
 
 mod diff;
+mod moves;
 mod order;
+mod past;
 pub mod pattern;
+mod protect;
 mod select;
 
 use std::collections::BTreeMap;
@@ -18,8 +21,11 @@ use crate::placement::Placement;
 
 pub use diff::{Schemas, diff, same};
 pub(crate) use diff::{at, differences, lookup};
+pub use moves::{Moves, forget, forgetting, moves};
 pub use order::{Phase, Step, order};
+pub use past::{Past, feasible, keep_secrets, past};
 pub use pattern::{Pattern, Placed};
+pub use protect::{Protection, guard, protection};
 pub use select::{incomplete, part, targeting};
 
 /// The difference between what should exist and what does, ready to be reviewed and applied.
@@ -42,6 +48,11 @@ pub struct Plan {
     pub placement: Option<Placement>,
     #[serde(default, skip_serializing_if = "Scope::is_whole")]
     pub scope: Scope,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub protection: Protection,
+    /// The entry of the log that a rollback goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_back_to: Option<u64>,
     /// Dollars a month of the placement that runs now; `None` before the first apply.
     pub cost_before_month: Option<f64>,
     /// What a saved plan needs to evaluate its stack again once more is known.
@@ -55,6 +66,8 @@ pub struct Plan {
 pub enum Operation {
     Apply,
     Destroy,
+    /// Only what was found changed is recorded: no object is touched.
+    Refresh,
 }
 
 /// How much of the stack a plan is about.
@@ -95,6 +108,12 @@ pub struct Change {
     pub after: Option<Attributes>,
     /// The attributes that force a replacement.
     pub replace_paths: Vec<Path>,
+    /// The address that the state has it at; `None` where that is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Address>,
+    /// The id by which it was found, where it exists and is not recorded yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub importing: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -106,6 +125,8 @@ pub enum Action {
     /// Delete, then create.
     Replace,
     Delete,
+    /// It goes on to exist, and is ours no longer.
+    Forget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +140,10 @@ pub enum Reason {
     ReplaceByRequest,
     /// Nothing in the stack asks for it any more.
     DeleteBecauseNoResourceConfig,
+    /// It moved to where nothing in the stack asks for it.
+    DeleteBecauseNoMoveTarget,
+    /// Something lives in it, or stands on it, that goes on to exist without us.
+    ForgetBecauseNeeded,
 }
 
 /// The way to a value inside attributes, part by part: keys may hold dots (`fleetform.dev/pool`).
@@ -163,6 +188,7 @@ pub enum CheckStatus {
 /// How many objects a plan touches, as its summary line counts them: a replacement is one of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    pub import: usize,
     pub add: usize,
     pub change: usize,
     pub destroy: usize,
@@ -179,7 +205,23 @@ impl Change {
             desired: None,
             after: None,
             replace_paths: Vec::new(),
+            previous: None,
+            importing: None,
         }
+    }
+
+    /// What exists stays as it is.
+    pub fn unchanged(record: Record) -> Change {
+        Change {
+            after: Some(record.attributes.clone()),
+            before: Some(record.clone()),
+            ..Change::nothing(record.address)
+        }
+    }
+
+    /// Whether it changes nothing, neither in a cloud nor in the records.
+    pub fn is_nothing(&self) -> bool {
+        self.action == Action::NoOp && self.previous.is_none() && self.importing.is_none()
     }
 }
 
@@ -193,8 +235,9 @@ impl Plan {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for change in &self.changes {
+            counts.import += usize::from(change.importing.is_some());
             match change.action {
-                Action::NoOp => {}
+                Action::NoOp | Action::Forget => {}
                 Action::Create => counts.add += 1,
                 Action::Update => counts.change += 1,
                 Action::Delete => counts.destroy += 1,
@@ -209,12 +252,18 @@ impl Plan {
 
     /// The changes that do something.
     pub fn effects(&self) -> impl Iterator<Item = &Change> {
-        self.changes.iter().filter(|change| change.action != Action::NoOp)
+        self.changes.iter().filter(|change| !change.is_nothing())
     }
 
-    /// Whether applying it would change resources or outputs.
+    /// Whether applying it would change resources, outputs or what is protected; or the records, where
+    /// that is all that is asked for.
     pub fn has_changes(&self) -> bool {
-        self.effects().next().is_some() || self.output_changes().next().is_some()
+        if self.operation == Operation::Refresh {
+            return !self.drift.is_empty();
+        }
+        self.effects().next().is_some()
+            || self.output_changes().next().is_some()
+            || !self.protection.is_empty()
     }
 
     /// The outputs that will not be as they are.

@@ -137,13 +137,10 @@ mod tests {
             version: 1,
         };
         Change {
-            address: desired.address.clone(),
             action,
-            reason: None,
             before: (action != Action::Create).then_some(before),
-            desired: (action != Action::Delete).then_some(desired),
-            after: None,
-            replace_paths: Vec::new(),
+            desired: (action != Action::Delete).then_some(desired.clone()),
+            ..Change::nothing(desired.address)
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::Address;
+use fleetform_contract::{Address, Record};
 
 use crate::config::Stack;
 use crate::diagnostic::Diagnostic;
@@ -32,6 +32,12 @@ pub struct Placed<'a> {
     pub site: Option<&'a str>,
 }
 
+impl<'a> Placed<'a> {
+    pub fn of(record: &'a Record) -> Placed<'a> {
+        Placed { address: &record.address, cloud: &record.cloud, site: record.site.as_deref() }
+    }
+}
+
 impl Pattern {
     /// Reads a pattern. What the stack has no block for may still be a block that it once had.
     ///
@@ -45,6 +51,19 @@ impl Pattern {
             _ => Names::Resource(address),
         };
         Ok(Pattern { text: text.to_owned(), names })
+    }
+
+    /// The pattern of what was at an address, whatever the stack declares now: of a block, the instance
+    /// without a key.
+    pub fn former(address: &Address) -> Pattern {
+        let names = match address.kind.as_str() {
+            "service" | "job" => Names::Workloads(BTreeSet::from([crate::config::instance_name(
+                &address.name,
+                address.key.as_deref(),
+            )])),
+            _ => Names::Resource(address.clone()),
+        };
+        Pattern { text: address.to_string(), names }
     }
 
     pub fn fits(&self, placed: Placed<'_>) -> bool {

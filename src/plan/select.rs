@@ -110,12 +110,10 @@ fn select(changes: Vec<Change>, targets: &[Pattern], excluded: &[Pattern]) -> Ve
 
 /// A change that is left out: what exists stays as it is, and what does not exist is not mentioned.
 fn left(change: Change) -> Option<Change> {
-    let before = change.before.clone()?;
-    Some(Change {
-        after: Some(before.attributes.clone()),
-        before: Some(before),
-        ..Change::nothing(change.address)
-    })
+    // An object that would be imported is not ours yet.
+    let before = change.before.clone().filter(|_| change.importing.is_none())?;
+    // A move calls no cloud: left out is only what would.
+    Some(Change { previous: change.previous, ..Change::unchanged(before) })
 }
 
 /// Adds what must happen before: the making of what is depended on, the removal of what depends on it.

@@ -1,5 +1,8 @@
 //! Records → what exists now: reads every recorded object, in parallel, within a bound.
 
+mod find;
+mod gather;
+
 use std::collections::BTreeMap;
 
 use fleetform_contract::{
@@ -10,6 +13,9 @@ use futures::StreamExt;
 use crate::clouds::Clouds;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Drift, differences};
+
+pub use find::Finding;
+pub use gather::{Gathered, gather, gather_inside};
 
 /// What exists now of what was recorded.
 #[derive(Debug, Default)]

@@ -12,10 +12,17 @@ use crate::plan::{Action, Change, Reason, same};
 pub fn heading(change: &Change) -> String {
     let address = &change.address;
     match (change.action, change.reason) {
-        (Action::NoOp, _) => format!("{address} is up-to-date"),
+        (Action::NoOp, _) => match &change.previous {
+            Some(previous) => format!("{previous} has moved to {address}"),
+            None if change.importing.is_some() => format!("{address} will be imported"),
+            None => format!("{address} is up-to-date"),
+        },
         (Action::Create, _) => format!("{address} will be created"),
         (Action::Update, _) => format!("{address} will be updated in-place"),
         (Action::Delete, _) => format!("{address} will be destroyed"),
+        (Action::Forget, _) => {
+            format!("{address} will no longer be managed by Fleetform, but will not be destroyed")
+        }
         (Action::Replace, Some(Reason::ReplaceByRequest)) => {
             format!("{address} will be replaced, as requested")
         }
@@ -34,18 +41,52 @@ pub fn symbol(action: Action) -> &'static str {
         Action::Update => "  ~",
         Action::Replace => "-/+",
         Action::Delete => "  -",
+        Action::Forget => " .",
     }
 }
 
 /// The change's heading and block.
 pub fn change(change: &Change, paint: Paint) -> String {
     let mut text = format!("  {}\n", paint.bold(&format!("# {}", heading(change))));
-    if change.action == Action::Delete
-        && change.reason == Some(Reason::DeleteBecauseNoResourceConfig)
-    {
-        text += "  # (because nothing in the stack asks for it any more)\n";
+    for note in notes(change) {
+        let _ = writeln!(text, "  # ({note})");
     }
     text + &block(change, paint)
+}
+
+/// What the heading does not say.
+fn notes(change: &Change) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(previous) = &change.previous
+        && change.action != Action::NoOp
+    {
+        notes.push(format!("moved from {previous}"));
+    }
+    if let Some(id) = &change.importing {
+        if change.action != Action::NoOp {
+            notes.push(format!("imported from {}", quote(id)));
+        }
+        if change.action == Action::Replace {
+            notes.push("this will destroy the imported object".to_owned());
+        }
+    }
+    match change.reason {
+        Some(Reason::DeleteBecauseNoResourceConfig) => {
+            notes.push("because nothing in the stack asks for it any more".to_owned());
+        }
+        Some(Reason::DeleteBecauseNoMoveTarget) => {
+            notes
+                .push(format!("because it moved to {}, which is not in the stack", change.address));
+        }
+        Some(Reason::ForgetBecauseNeeded) => {
+            notes.push("because something that goes on to exist needs it".to_owned());
+        }
+        _ if change.action == Action::Forget => {
+            notes.push("destroy = false is set in the stack".to_owned());
+        }
+        _ => {}
+    }
+    notes
 }
 
 /// The change's block, without a heading.
@@ -57,7 +98,7 @@ pub fn block(change: &Change, paint: Paint) -> String {
     let colour = |text: &str| match change.action {
         Action::Create => paint.green(text),
         Action::Update => paint.yellow(text),
-        Action::Replace | Action::Delete => paint.red(text),
+        Action::Replace | Action::Delete | Action::Forget => paint.red(text),
         Action::NoOp => text.to_owned(),
     };
     let _ = writeln!(
@@ -70,6 +111,7 @@ pub fn block(change: &Change, paint: Paint) -> String {
     match change.action {
         Action::Create => writer.entries(6, Mark::Add, &empty, after, &mut Vec::new()),
         Action::Delete => writer.entries(6, Mark::Remove, before, &empty, &mut Vec::new()),
+        Action::Forget => writer.entries(6, Mark::Change, before, before, &mut Vec::new()),
         _ => writer.entries(6, Mark::Change, before, after, &mut Vec::new()),
     }
     writer.text += "    }\n";

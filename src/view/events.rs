@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleetform_contract::{Address, Record, Value};
 use serde_json::{Value as Json, json};
 
-use crate::plan::{Action, Change, Operation, Phase, Plan, Reason};
+use crate::plan::{Action, Change, Counts, Operation, Phase, Plan, Reason};
 
 /// Puts the common fields around an event.
 pub fn event(level: &str, kind: &str, message: &str, timestamp: &str, fields: Json) -> Json {
@@ -35,13 +35,16 @@ pub fn resource(address: &Address) -> Json {
     })
 }
 
-fn action(action: Action) -> &'static str {
-    match action {
+fn action(change: &Change) -> &'static str {
+    match change.action {
+        Action::NoOp if change.previous.is_some() => "move",
+        Action::NoOp if change.importing.is_some() => "import",
         Action::NoOp => "noop",
         Action::Create => "create",
         Action::Update => "update",
         Action::Replace => "replace",
         Action::Delete => "delete",
+        Action::Forget => "remove",
     }
 }
 
@@ -49,18 +52,26 @@ fn action(action: Action) -> &'static str {
 pub fn planned_change(change: &Change) -> (String, Json) {
     let mut inner = json!({
         "resource": resource(&change.address),
-        "action": action(change.action),
+        "action": action(change),
     });
-    if let Some(reason) = change.reason {
-        inner["reason"] = match reason {
-            Reason::ReplaceBecauseCannotUpdate => "cannot_update",
-            Reason::ReplaceByTriggers => "replace_triggered_by",
-            Reason::ReplaceByRequest => "requested",
-            Reason::DeleteBecauseNoResourceConfig => "delete_because_no_resource_config",
-        }
-        .into();
+    if let Some(previous) = &change.previous {
+        inner["previous_resource"] = resource(previous);
     }
-    let message = format!("{}: Plan to {}", change.address, action(change.action));
+    if let Some(id) = &change.importing {
+        inner["importing"] = json!({ "id": id });
+    }
+    let reason = match change.reason {
+        Some(Reason::ReplaceBecauseCannotUpdate) => "cannot_update",
+        Some(Reason::ReplaceByTriggers) => "replace_triggered_by",
+        Some(Reason::ReplaceByRequest) => "requested",
+        Some(Reason::DeleteBecauseNoResourceConfig) => "delete_because_no_resource_config",
+        Some(Reason::DeleteBecauseNoMoveTarget) => "delete_because_no_move_target",
+        Some(Reason::ForgetBecauseNeeded) | None => "",
+    };
+    if !reason.is_empty() {
+        inner["reason"] = reason.into();
+    }
+    let message = format!("{}: Plan to {}", change.address, action(change));
     (message, json!({ "change": inner }))
 }
 
@@ -73,9 +84,10 @@ pub fn resource_drift(drift: &crate::plan::Drift) -> (String, Json) {
 }
 
 /// Fields of `change_summary`.
-pub fn change_summary(add: usize, change: usize, remove: usize, operation: &str) -> Json {
+pub fn change_summary(counts: Counts, operation: &str) -> Json {
+    let Counts { import, add, change, destroy } = counts;
     json!({ "changes": {
-        "add": add, "change": change, "import": 0, "remove": remove, "operation": operation,
+        "add": add, "change": change, "import": import, "remove": destroy, "operation": operation,
     } })
 }
 
@@ -88,7 +100,7 @@ pub fn unfinished(ends: &[(&Address, &str)]) -> Json {
 
 pub fn operation(plan: &Plan) -> &'static str {
     match plan.operation {
-        Operation::Apply => "apply",
+        Operation::Apply | Operation::Refresh => "apply",
         Operation::Destroy => "destroy",
     }
 }

@@ -4,7 +4,7 @@ use super::Paint;
 use super::money::{difference, dollars};
 use super::table::{Align, table};
 use crate::placement::{self, Cause, Explanation, Placement, Seats, Threshold};
-use crate::plan::{Action, Change};
+use crate::plan::Change;
 
 /// The whole explanation. It ends with a newline.
 pub fn explanation(told: &Explanation, paint: Paint) -> String {
@@ -56,15 +56,11 @@ pub fn causes(change: &Change, causes: &[Cause], paint: Paint) -> String {
     if causes.is_empty() {
         text += "No workload's seats stand behind this object: it serves the whole stack.\n";
     }
-    let why = match change.action {
-        Action::NoOp => "\nSo nothing changes:\n\n",
-        _ => "\nSo this changes:\n\n",
-    };
-    text += why;
-    match change.action {
-        Action::NoOp => text + &format!("  {} is as it should be\n", change.address),
-        _ => text + &super::change::change(change, paint),
+    if change.is_nothing() {
+        return text
+            + &format!("\nSo nothing changes:\n\n  {} is as it should be\n", change.address);
     }
+    text + "\nSo this changes:\n\n" + &super::change::change(change, paint)
 }
 
 /// What a placement under other conditions costs beside the usual one, and who moves.

@@ -51,6 +51,8 @@ pub fn plan(plan: &Plan) -> Json {
             "hash": plan.hash(),
             "placement": plan.placement,
             "cost": cost(plan),
+            "protection": plan.protection,
+            "goes_back_to": plan.goes_back_to,
         },
     })
 }
@@ -59,7 +61,7 @@ pub fn plan(plan: &Plan) -> Json {
 pub fn cost(plan: &Plan) -> Json {
     let before = plan.cost_before_month.unwrap_or(0.0);
     let after = match (plan.operation, &plan.placement) {
-        (Operation::Apply, Some(placement)) => placement.cost.total_month,
+        (Operation::Apply | Operation::Refresh, Some(placement)) => placement.cost.total_month,
         _ => 0.0,
     };
     json!({
@@ -229,6 +231,9 @@ pub fn output_action(output: &OutputChange, nothing: &'static str) -> &'static s
 
 pub fn resource_change(change: &Change) -> Json {
     let mut out = identity(&change.address);
+    if let Some(previous) = &change.previous {
+        out.insert("previous_address".into(), previous.to_string().into());
+    }
     let before = change.before.as_ref().map(|record| &record.attributes);
     let actions = match change.action {
         Action::NoOp => json!(["no-op"]),
@@ -236,6 +241,7 @@ pub fn resource_change(change: &Change) -> Json {
         Action::Update => json!(["update"]),
         Action::Replace => json!(["delete", "create"]),
         Action::Delete => json!(["delete"]),
+        Action::Forget => json!(["forget"]),
     };
     let empty = || Json::Object(Map::new());
     let mut inner = json!({
@@ -254,12 +260,18 @@ pub fn resource_change(change: &Change) -> Json {
         });
         inner["replace_paths"] = paths.collect();
     }
+    if let Some(id) = &change.importing {
+        inner["importing"] = json!({ "id": id });
+    }
     out.insert("change".into(), inner);
-    let reason = change.reason.map(|reason| match reason {
-        Reason::ReplaceBecauseCannotUpdate => "replace_because_cannot_update",
-        Reason::ReplaceByTriggers => "replace_by_triggers",
-        Reason::ReplaceByRequest => "replace_by_request",
-        Reason::DeleteBecauseNoResourceConfig => "delete_because_no_resource_config",
+    let reason = change.reason.and_then(|reason| match reason {
+        Reason::ReplaceBecauseCannotUpdate => Some("replace_because_cannot_update"),
+        Reason::ReplaceByTriggers => Some("replace_by_triggers"),
+        Reason::ReplaceByRequest => Some("replace_by_request"),
+        Reason::DeleteBecauseNoResourceConfig => Some("delete_because_no_resource_config"),
+        Reason::DeleteBecauseNoMoveTarget => Some("delete_because_no_move_target"),
+        // Terraform has no reason for it.
+        Reason::ForgetBecauseNeeded => None,
     });
     if let Some(reason) = reason {
         out.insert("action_reason".into(), reason.into());

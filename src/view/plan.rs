@@ -23,11 +23,17 @@ pub fn plan(plan: &Plan, paint: Paint, width: usize) -> String {
     if !plan.drift.is_empty() {
         text += &drift(plan, paint);
     }
+    if plan.operation == Operation::Refresh && plan.has_changes() {
+        return text;
+    }
     if !plan.has_changes() {
         text += &nothing(plan, paint);
         text += match plan.operation {
             Operation::Apply => {
                 "\nFleetform has compared your real infrastructure against your stack and found\nno differences, so no changes are needed.\n"
+            }
+            Operation::Refresh => {
+                "\nFleetform has checked that the real remote objects still match the result of your\nmost recent changes, and found no differences.\n"
             }
             Operation::Destroy => {
                 "\nEither you have not made any objects yet or they were already destroyed.\n"
@@ -48,8 +54,16 @@ pub fn plan(plan: &Plan, paint: Paint, width: usize) -> String {
         text += "\n";
     }
     text += &outputs(plan, paint);
+    text += &protection(plan, paint);
     if plan.effects().next().is_none() {
-        text += "\nYou can apply this plan to save these new output values to the state, without\nchanging any real infrastructure.\n";
+        text += match plan.protection.is_empty() {
+            true => {
+                "\nYou can apply this plan to save these new output values to the state, without\nchanging any real infrastructure.\n"
+            }
+            false => {
+                "\nYou can apply this plan to save these changes to the state, without changing any\nreal infrastructure.\n"
+            }
+        };
     }
     text += &cost(plan);
     text += &checks(plan, paint);
@@ -60,6 +74,7 @@ pub fn plan(plan: &Plan, paint: Paint, width: usize) -> String {
 pub fn nothing(plan: &Plan, paint: Paint) -> String {
     let why = match plan.operation {
         Operation::Apply => "Your infrastructure matches the configuration.",
+        Operation::Refresh => "Your infrastructure still matches the configuration.",
         Operation::Destroy => "No objects need to be destroyed.",
     };
     format!("{} {why}\n", paint.bold(&paint.green("No changes.")))
@@ -68,8 +83,12 @@ pub fn nothing(plan: &Plan, paint: Paint) -> String {
 /// `Plan: 5 to add, 0 to change, 0 to destroy.`
 pub fn summary(plan: &Plan, paint: Paint) -> String {
     let counts = plan.counts();
+    let import = match counts.import {
+        0 => String::new(),
+        count => format!("{count} to import, "),
+    };
     format!(
-        "{} {} to add, {} to change, {} to destroy.",
+        "{} {import}{} to add, {} to change, {} to destroy.",
         paint.bold("Plan:"),
         counts.add,
         counts.change,
@@ -79,13 +98,18 @@ pub fn summary(plan: &Plan, paint: Paint) -> String {
 
 fn legend(plan: &Plan, paint: Paint) -> String {
     let mut text = String::from(
-        "Fleetform used the selected clouds to generate the following execution plan.\nResource actions are indicated with the following symbols:\n",
+        "Fleetform used the selected clouds to generate the following execution plan.\n",
     );
+    // Moves and imports have no symbol.
+    if plan.changes.iter().any(|change| change.action != Action::NoOp) {
+        text += "Resource actions are indicated with the following symbols:\n";
+    }
     for (action, meaning) in [
         (Action::Create, "create"),
         (Action::Update, "update in-place"),
         (Action::Delete, "destroy"),
         (Action::Replace, "destroy and then create replacement"),
+        (Action::Forget, "no longer managed, not destroyed"),
     ] {
         if plan.changes.iter().any(|change| change.action == action) {
             let shown = match action {
@@ -207,9 +231,18 @@ const DRIFTED_ATTRIBUTES: usize = 8;
 fn drift(plan: &Plan, paint: Paint) -> String {
     let mut text = format!("{}\n\n", paint.bold("Note: Objects have changed outside of Fleetform"));
     text += "Fleetform detected the following changes made outside of Fleetform\nsince the last apply:\n\n";
-    for one in plan.drift.iter().take(DRIFTED_OBJECTS) {
-        text += &drifted(one, paint, DRIFTED_ATTRIBUTES);
+    let (objects, attributes) = match plan.operation {
+        // It is what the plan is about.
+        Operation::Refresh => (usize::MAX, usize::MAX),
+        _ => (DRIFTED_OBJECTS, DRIFTED_ATTRIBUTES),
+    };
+    for one in plan.drift.iter().take(objects) {
+        text += &drifted(one, paint, attributes);
         text += "\n";
+    }
+    if plan.operation == Operation::Refresh {
+        return text
+            + "This is a refresh-only plan, so Fleetform will not take any actions to undo these.\nIf you were expecting these changes then you can apply this plan to record the\nupdated values in the state without changing any remote objects.\n";
     }
     if let Some(more) = plan.drift.len().checked_sub(DRIFTED_OBJECTS).filter(|more| *more > 0) {
         let _ = writeln!(text, "  # ({more} more; \"fleetform drift\" shows all of them)\n");
@@ -277,6 +310,23 @@ pub fn outputs(plan: &Plan, paint: Paint) -> String {
     text
 }
 
+/// What will be protected and what no longer, with an empty line before it.
+fn protection(plan: &Plan, paint: Paint) -> String {
+    if plan.protection.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("\nChanges to Protection:\n");
+    for (address, by) in &plan.protection {
+        let _ = match by {
+            Some(by) => {
+                writeln!(text, "  {} {address} is protected by {by}", paint.green("+"))
+            }
+            None => writeln!(text, "  {} {address} may be destroyed again", paint.red("-")),
+        };
+    }
+    text
+}
+
 /// What it costs before and after, with an empty line before it.
 pub fn cost(plan: &Plan) -> String {
     // What a part of the placement costs is not what the whole of it costs.
@@ -285,6 +335,7 @@ pub fn cost(plan: &Plan) -> String {
     }
     let after = match plan.operation {
         Operation::Destroy => 0.0,
+        Operation::Refresh => return String::new(),
         Operation::Apply => match &plan.placement {
             Some(placement) => placement.cost.total_month,
             None => return String::new(),

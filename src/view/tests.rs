@@ -52,13 +52,11 @@ fn changed(action: Action, before: Json, after: Json) -> Change {
         depends_on: Vec::new(),
     };
     Change {
-        address,
         action,
-        reason: None,
         before: (!before.is_null()).then(|| record(&before)),
         desired: (!after.is_null()).then_some(desired),
         after: (!after.is_null()).then(|| attributes(&after)),
-        replace_paths: Vec::new(),
+        ..Change::nothing(address)
     }
 }
 
@@ -80,6 +78,8 @@ fn plan(changes: Vec<Change>) -> Plan {
         checks: Vec::new(),
         placement: None,
         scope: crate::plan::Scope::Whole,
+        protection: crate::plan::Protection::new(),
+        goes_back_to: None,
         cost_before_month: None,
         inputs: Inputs::default(),
         created: "2026-01-01T00:00:00Z".into(),

@@ -42,6 +42,13 @@ impl Place {
         std::fs::write(file, text.replacen(from, to, 1)).expect("written");
     }
 
+    /// Gives the stack an environment, which changes nothing but its state.
+    pub fn environment(&self, name: &str) {
+        let directory = self.path().join("envs");
+        std::fs::create_dir_all(&directory).expect("a directory");
+        std::fs::write(directory.join(format!("{name}.tfvars")), "").expect("written");
+    }
+
     /// Runs the program beside the stack, with nothing of the tester's environment that matters.
     pub fn run(&self, line: &str) -> Ran {
         self.command(line).into()

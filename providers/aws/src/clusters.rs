@@ -14,7 +14,7 @@ use crate::attributes::{
     text_map, texts, time, tree_map,
 };
 use crate::errors::{code, message, translate};
-use crate::text::owned_address;
+use crate::text::mark;
 use crate::transport::{Clients, Operation};
 
 /// Zones that cannot hold a control plane (from the EKS user guide, "Subnet requirements").
@@ -181,11 +181,8 @@ pub async fn list(clients: &Clients) -> Result<Vec<Cluster>> {
 }
 
 /// The address that a cluster's tags name, where they name this owner.
-pub fn address_of(
-    cluster: &Cluster,
-    owner: &fleetform_contract::Owner,
-) -> Option<fleetform_contract::Address> {
-    owned_address(owner, |key| Some(cluster.tags()?.get(key)?.as_str()))
+pub fn mark_of(cluster: &Cluster, stack: &str) -> Option<fleetform_contract::Mark> {
+    mark(stack, |key| Some(cluster.tags()?.get(key)?.as_str()))
 }
 
 /// A token for the cluster's API server, good for a quarter of an hour: a signed question to STS,

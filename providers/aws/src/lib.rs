@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetform_contract::{
-    Address, Attributes, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress,
+    Address, Attributes, Cloud, Error, KubeAccess, Mark, Objects, Offering, Owner, Pace, Progress,
     Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff,
     Token, Value,
 };
@@ -119,19 +119,19 @@ impl Aws {
         Operation { clients, pace: self.cloud.pace, token, progress }
     }
 
-    async fn list_region(&self, owner: &Owner, region: &str) -> Result<Vec<(Address, Remote)>> {
+    async fn list_region(&self, stack: &str, region: &str) -> Result<Vec<(Mark, Remote)>> {
         let clients = self.transport.region(region).await?;
         let mut found = Vec::new();
         for cluster in clusters::list(&clients).await? {
-            let Some(address) = clusters::address_of(&cluster, owner) else { continue };
+            let Some(mark) = clusters::mark_of(&cluster, stack) else { continue };
             for group in node_pools::list(&clients, cluster.name().unwrap_or_default()).await? {
-                if let Some(address) = node_pools::address_of(&group, owner) {
-                    found.push((address, node_pools::remote(region, &group)));
+                if let Some(mark) = node_pools::mark_of(&group, stack) {
+                    found.push((mark, node_pools::remote(region, &group)));
                 }
             }
-            found.push((address, clusters::remote(region, &cluster)));
+            found.push((mark, clusters::remote(region, &cluster)));
         }
-        found.extend(registries::list(&clients, owner).await?);
+        found.extend(registries::list(&clients, stack).await?);
         Ok(found)
     }
 }
@@ -253,15 +253,19 @@ impl Objects for Aws {
 
     /// Regions are those of the cloud. A cloud that names none may use any, so all are asked; one
     /// that the account has not opted into has nothing of ours and is passed over.
-    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+    fn owner(&self, attributes: &Attributes) -> Option<Owner> {
+        Owner::in_tags(text::TAG_PREFIX, attributes.get("tags"))
+    }
+
+    async fn list(&self, stack: &str) -> Result<Vec<(Mark, Remote)>> {
         let home = self.transport.region(self.home()).await?;
-        let mut found = roles::list(&home.query, owner).await?;
+        let mut found = roles::list(&home.query, stack).await?;
         let every = self.cloud.regions.is_empty();
         let named = self.cloud.regions.iter().map(String::as_str);
         let regions: Vec<&str> =
             if every { catalog::regions().iter().copied().collect() } else { named.collect() };
         let looks = regions.into_iter().map(|region| async move {
-            match self.list_region(owner, region).await {
+            match self.list_region(stack, region).await {
                 Err(Error::Denied { message, .. }) if every && is_closed_region(&message) => {
                     Ok(Vec::new())
                 }

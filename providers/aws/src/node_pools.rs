@@ -16,7 +16,7 @@ use crate::attributes::{
 };
 use crate::clusters::{await_update, is_missing, role_is_new};
 use crate::errors::{code, message, translate};
-use crate::text::owned_address;
+use crate::text::mark;
 use crate::transport::{Clients, Operation};
 
 /// Looks at a new role before it must have reached every part of AWS.
@@ -199,11 +199,8 @@ pub async fn list(clients: &Clients, cluster: &str) -> Result<Vec<Nodegroup>> {
 }
 
 /// The address that a node group's tags name, where they name this owner.
-pub fn address_of(
-    group: &Nodegroup,
-    owner: &fleetform_contract::Owner,
-) -> Option<fleetform_contract::Address> {
-    owned_address(owner, |key| Some(group.tags()?.get(key)?.as_str()))
+pub fn mark_of(group: &Nodegroup, stack: &str) -> Option<fleetform_contract::Mark> {
+    mark(stack, |key| Some(group.tags()?.get(key)?.as_str()))
 }
 
 /// The node group's attributes in Terraform's layout.

@@ -6,7 +6,7 @@ use aws_sdk_ecr::types::{
     EncryptionConfiguration, EncryptionType, ImageScanningConfiguration, ImageTagMutability,
     Repository, Tag,
 };
-use fleetform_contract::{Address, Attributes, Error, Owner, Remote, Resource, Result, Value};
+use fleetform_contract::{Attributes, Error, Mark, Remote, Resource, Result, Value};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::attributes::{
@@ -14,7 +14,7 @@ use crate::attributes::{
 };
 use crate::errors::{code, translate};
 use crate::schema::LIFECYCLE_POLICY;
-use crate::text::owned_address;
+use crate::text::mark;
 use crate::transport::{Clients, Operation};
 
 /// Repositories whose tags are asked for at the same time.
@@ -102,8 +102,8 @@ pub async fn delete(clients: &Clients, name: &str) -> Result<()> {
     }
 }
 
-/// Every repository of the region that is this owner's, and its lifecycle policy.
-pub async fn list(clients: &Clients, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+/// Every repository of the region that is this stack's, and its lifecycle policy.
+pub async fn list(clients: &Clients, stack: &str) -> Result<Vec<(Mark, Remote)>> {
     let mut repositories = Vec::new();
     let mut next = None;
     loop {
@@ -116,23 +116,24 @@ pub async fn list(clients: &Clients, owner: &Owner) -> Result<Vec<(Address, Remo
         }
     }
     let looks: Vec<_> =
-        repositories.iter().map(|repository| list_one(clients, owner, repository)).collect();
+        repositories.iter().map(|repository| list_one(clients, stack, repository)).collect();
     let found: Vec<Vec<_>> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 
 async fn list_one(
     clients: &Clients,
-    owner: &Owner,
+    stack: &str,
     repository: &Repository,
-) -> Result<Vec<(Address, Remote)>> {
+) -> Result<Vec<(Mark, Remote)>> {
     let tags = tags_of(clients, repository).await?;
     let tag = |key: &str| tags.get(key).map(String::as_str);
-    let Some(address) = owned_address(owner, tag) else { return Ok(Vec::new()) };
-    let policy_address = Address { kind: LIFECYCLE_POLICY.to_owned(), ..address.clone() };
-    let mut found = vec![(address, remote(&clients.region, repository, &tags))];
+    let Some(mark) = mark(stack, tag) else { return Ok(Vec::new()) };
+    let mut policy_mark = mark.clone();
+    policy_mark.address.kind = LIFECYCLE_POLICY.to_owned();
+    let mut found = vec![(mark, remote(&clients.region, repository, &tags))];
     let policy = read_policy(clients, repository.repository_name().unwrap_or_default()).await?;
-    found.extend(policy.map(|policy| (policy_address, policy)));
+    found.extend(policy.map(|policy| (policy_mark, policy)));
     Ok(found)
 }
 

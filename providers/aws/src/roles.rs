@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::{Address, Attributes, Error, Owner, Remote, Resource, Result, Value};
+use fleetform_contract::{Attributes, Error, Mark, Remote, Resource, Result, Value};
 
 use crate::attributes::{
     attributes, canonical_json, check_ours, required, tag_changes, text, text_map, whole,
 };
 use crate::resources::{CLUSTER_POLICIES, NODE_POLICIES, ROLE_PREFIX, attachment_address};
-use crate::text::{owned_address, percent_decode};
+use crate::text::{mark, percent_decode};
 use crate::transport::{Query, Refused};
 use crate::xml::Element;
 
@@ -89,7 +89,7 @@ pub async fn delete(query: &Query, name: &str) -> Result<()> {
 
 /// This owner's roles and our policies on them. IAM lists no tags, so only roles with our prefix are
 /// asked for theirs.
-pub async fn list(query: &Query, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+pub async fn list(query: &Query, stack: &str) -> Result<Vec<(Mark, Remote)>> {
     let mut found = Vec::new();
     for role in pages(query, "ListRoles", &[], "Roles").await? {
         let name = role.text("RoleName").unwrap_or_default();
@@ -100,14 +100,15 @@ pub async fn list(query: &Query, owner: &Owner) -> Result<Vec<(Address, Remote)>
         let Some(role) = read(query, name).await? else { continue };
         let tags = text_map(&role.attributes, "tags");
         let tag = |key: &str| tags.get(key).map(String::as_str);
-        let Some(address) = owned_address(owner, tag) else { continue };
+        let Some(mark) = mark(stack, tag) else { continue };
         for arn in attached(query, name).await?.unwrap_or_default() {
             let policy = arn.rsplit('/').next().unwrap_or_default();
             if CLUSTER_POLICIES.contains(&policy) || NODE_POLICIES.contains(&policy) {
-                found.push((attachment_address(&address, policy), attachment(name, &arn)));
+                let address = attachment_address(&mark.address, policy);
+                found.push((Mark { address, ..mark.clone() }, attachment(name, &arn)));
             }
         }
-        found.push((address, role));
+        found.push((mark, role));
     }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fleetform_contract::{Address, Owner, Token};
+use fleetform_contract::{Address, Mark, Owner, Token};
 use sha2::{Digest, Sha256};
 
 /// The key prefix of the tags that name an object's owner.
@@ -20,13 +20,13 @@ pub fn owner_tags(owner: &Owner, address: &Address) -> [(String, String); 3] {
     })
 }
 
-/// The address that an object's tags name, where they name this owner.
-pub fn owned_address<'a>(owner: &Owner, tag: impl Fn(&str) -> Option<&'a str>) -> Option<Address> {
-    let is = |key: &str, value: &str| tag(key) == Some(tag_value(value).as_str());
-    if !is("fleetform:stack", &owner.stack) || !is("fleetform:lineage", &owner.lineage) {
+/// What an object's tags say, where they name this stack.
+pub fn mark<'a>(stack: &str, tag: impl Fn(&str) -> Option<&'a str>) -> Option<Mark> {
+    if tag("fleetform:stack") != Some(tag_value(stack).as_str()) {
         return None;
     }
-    parse_tag_address(tag("fleetform:address")?)
+    let lineage = decode(tag("fleetform:lineage")?, '=')?;
+    Some(Mark { address: parse_tag_address(tag("fleetform:address")?)?, lineage })
 }
 
 /// `aws_eks_node_group.main:us-east-1/g6.xlarge/spot`: brackets and quotes are not allowed in the
@@ -170,9 +170,8 @@ mod tests {
         let tag = |key: &str| {
             tags.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
         };
-        assert_eq!(owned_address(&owner, tag), Some(address));
-        let other = Owner { lineage: "2".into(), ..owner };
-        assert_eq!(owned_address(&other, tag), None);
+        assert_eq!(mark(&owner.stack, tag), Some(Mark { address, lineage: "1".into() }));
+        assert_eq!(mark("a stack", tag), None);
     }
 
     #[test]

@@ -140,7 +140,7 @@ async fn nothing_is_made_twice_when_answers_are_lost() {
     ] {
         assert!(census.contains(&(collection.to_owned(), count)), "{collection}: {census:?}");
     }
-    let listed = insist(async || provider.list(&owner()).await).await;
+    let listed = insist(async || provider.list(&owner().stack).await).await;
     assert_eq!(listed.len(), records.len());
     for record in records.iter().rev() {
         let token = Token(format!("delete-{}", record.address));

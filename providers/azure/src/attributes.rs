@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use fleetform_contract::{
-    Address, Attributes, Error, Owner, Progress, Record, Remote, Resource, Result, Value,
+    Attributes, Error, Mark, Progress, Record, Remote, Resource, Result, Value,
 };
 use http::{Method, header};
 use serde_json::{Value as Json, json};
@@ -57,11 +57,13 @@ fn marks(body: &Json) -> Cow<'_, Json> {
     }
 }
 
-/// The address that the tags name, where the owner is this one.
-pub fn owned(tags: &Json, owner: &Owner) -> Option<Address> {
+/// What the tags say, where they name this stack.
+pub fn mark(tags: &Json, stack: &str) -> Option<Mark> {
     let tag = |name: &str| tags[format!("{TAG_PREFIX}{name}")].as_str();
-    let ours = tag("stack") == Some(&owner.stack) && tag("lineage") == Some(&owner.lineage);
-    tag("address").filter(|_| ours)?.parse().ok()
+    if tag("stack") != Some(stack) {
+        return None;
+    }
+    Some(Mark { address: tag("address")?.parse().ok()?, lineage: tag("lineage")?.to_owned() })
 }
 
 /// Makes what stands for `desired` at the path, unless it stands there already: what another run of

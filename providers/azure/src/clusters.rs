@@ -1,12 +1,10 @@
 //! AKS clusters: `Microsoft.ContainerService/managedClusters`.
 
-use fleetform_contract::{
-    Address, Owner, Progress, Record, Reference, Remote, Resource, Result, Value,
-};
+use fleetform_contract::{Mark, Progress, Record, Reference, Remote, Resource, Result, Value};
 use serde_json::{Value as Json, json};
 
 use crate::attributes::{
-    collect, current, differs, ensure, if_new, if_unchanged, json, location, owned, put, remote,
+    collect, current, differs, ensure, if_new, if_unchanged, json, location, mark, put, remote,
     required, segment, strip, tags,
 };
 use crate::resources::SYSTEM_POOL;
@@ -97,20 +95,20 @@ pub async fn update(
 
 /// The clusters and node pools with the owner's tags. A cluster's own list of pools has their tags, so this is
 /// one call for the scope, which is a subscription or a resource group.
-pub async fn list(arm: &Arm, scope: &str, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+pub async fn list(arm: &Arm, scope: &str, stack: &str) -> Result<Vec<(Mark, Remote)>> {
     let path = format!("{scope}/providers/Microsoft.ContainerService/managedClusters");
     let mut found = Vec::new();
     for body in arm.list(&path, VERSION, None).await? {
         let names = body["id"].as_str().and_then(|id| segment(id, "resourceGroups"));
         let (Some(group), Some(name)) = (names, body["name"].as_str()) else { continue };
         let id = id(arm, group, name)?;
-        if let Some(address) = owned(tags(&body), owner) {
-            found.push((address, as_remote(id.clone(), &body)));
+        if let Some(mark) = mark(tags(&body), stack) {
+            found.push((mark, as_remote(id.clone(), &body)));
         }
         for pool in body["properties"]["agentPoolProfiles"].as_array().into_iter().flatten() {
-            let Some(address) = owned(&pool["tags"], owner) else { continue };
+            let Some(mark) = mark(&pool["tags"], stack) else { continue };
             let Some(name) = pool["name"].as_str() else { continue };
-            found.push((address, node_pools::as_remote(&id, name, pool)));
+            found.push((mark, node_pools::as_remote(&id, name, pool)));
         }
     }
     Ok(found)

@@ -1,12 +1,12 @@
 //! Resource groups: `Microsoft.Resources/resourceGroups`.
 
 use fleetform_contract::{
-    Address, Error, Owner, Progress, Record, Reference, Remote, Resource, Result, Value,
+    Error, Mark, Progress, Record, Reference, Remote, Resource, Result, Value,
 };
 use http::Method;
 use serde_json::{Value as Json, json};
 
-use crate::attributes::{collect, ensure, json, location, owned, put, remote, required, tags};
+use crate::attributes::{collect, ensure, json, location, mark, put, remote, required, tags};
 use crate::resources::TAG_PREFIX;
 use crate::transport::{Arm, Change};
 
@@ -84,17 +84,16 @@ pub async fn delete(arm: &Arm, record: &Record, progress: &dyn Progress) -> Resu
     arm.delete(&record.id, VERSION, progress).await
 }
 
-/// The groups with the owner's tags.
-pub async fn list(arm: &Arm, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+/// The groups with the stack's tags.
+pub async fn list(arm: &Arm, stack: &str) -> Result<Vec<(Mark, Remote)>> {
     let path = format!("{}/resourcegroups", arm.subscription()?);
     let quoted = |text: &str| text.replace('\'', "''");
-    let filter =
-        format!("tagName eq '{TAG_PREFIX}lineage' and tagValue eq '{}'", quoted(&owner.lineage));
+    let filter = format!("tagName eq '{TAG_PREFIX}stack' and tagValue eq '{}'", quoted(stack));
     let bodies = arm.list(&path, VERSION, Some(&filter)).await?;
     let ours = bodies.iter().filter_map(|body| {
-        let address = owned(tags(body), owner)?;
+        let mark = mark(tags(body), stack)?;
         let id = id(arm, body["name"].as_str()?).ok()?;
-        Some((address, as_remote(id, body)))
+        Some((mark, as_remote(id, body)))
     });
     Ok(ours.collect())
 }

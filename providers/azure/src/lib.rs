@@ -24,8 +24,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetform_contract::{
-    Address, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress, Provider, Quota,
-    Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff, Token,
+    Address, Attributes, Cloud, Error, KubeAccess, Mark, Objects, Offering, Owner, Pace, Progress,
+    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff,
+    Token, Value,
 };
 
 pub use schema::schema;
@@ -187,14 +188,23 @@ impl Objects for Azure {
         }
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+    fn owner(&self, attributes: &Attributes) -> Option<Owner> {
+        let described = || {
+            let text = attributes.get("description")?.as_str()?;
+            Some(Value::from_plain_json(&serde_json::from_str(text).ok()?))
+        };
+        let tags = attributes.get("tags").cloned().or_else(described);
+        Owner::in_tags(resources::TAG_PREFIX, tags.as_ref())
+    }
+
+    async fn list(&self, stack: &str) -> Result<Vec<(Mark, Remote)>> {
         // Where the stack names a group, nothing beyond it is asked for: credentials may end there.
         let (scope, mut found) = match self.cloud.account.get("resource_group") {
             Some(group) => (groups::id(&self.arm, group)?, Vec::new()),
-            None => (self.arm.subscription()?, groups::list(&self.arm, owner).await?),
+            None => (self.arm.subscription()?, groups::list(&self.arm, stack).await?),
         };
-        found.extend(clusters::list(&self.arm, &scope, owner).await?);
-        found.extend(registries::list(&self.arm, &scope, owner).await?);
+        found.extend(clusters::list(&self.arm, &scope, stack).await?);
+        found.extend(registries::list(&self.arm, &scope, stack).await?);
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(found)
     }

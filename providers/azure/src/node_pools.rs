@@ -51,8 +51,14 @@ pub fn cluster_id(attributes: &Attributes) -> Result<&str> {
 
 pub async fn read(arm: &Arm, reference: Reference<'_>) -> Result<Option<Remote>> {
     // Of a cluster that is not made yet there is no id, and there are no pools.
-    let Ok(cluster) = cluster_id(reference.attributes) else { return Ok(None) };
-    let name = required(reference.attributes, "name")?;
+    let names = match reference.id.and_then(|id| id.rsplit_once("/agentPools/")) {
+        Some(names) => names,
+        None => match cluster_id(reference.attributes) {
+            Ok(cluster) => (cluster, required(reference.attributes, "name")?),
+            Err(_) => return Ok(None),
+        },
+    };
+    let (cluster, name) = names;
     let body = arm.get(&id(cluster, name), VERSION).await?;
     Ok(body.map(|body| as_remote(cluster, name, &body["properties"])))
 }

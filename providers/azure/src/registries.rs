@@ -1,13 +1,11 @@
 //! Container registries: `Microsoft.ContainerRegistry/registries`.
 
-use fleetform_contract::{
-    Address, Owner, Progress, Record, Reference, Remote, Resource, Result, Value,
-};
+use fleetform_contract::{Mark, Progress, Record, Reference, Remote, Resource, Result, Value};
 use http::Method;
 use serde_json::{Value as Json, json};
 
 use crate::attributes::{
-    collect, ensure, json, location, owned, put, remote, required, segment, tags,
+    collect, ensure, json, location, mark, put, remote, required, segment, tags,
 };
 use crate::transport::{Arm, Change};
 use crate::{groups, roles};
@@ -53,16 +51,16 @@ pub async fn update(
 }
 
 /// The registries with the owner's tags, and what is assigned at them.
-pub async fn list(arm: &Arm, scope: &str, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+pub async fn list(arm: &Arm, scope: &str, stack: &str) -> Result<Vec<(Mark, Remote)>> {
     let path = format!("{scope}/providers/Microsoft.ContainerRegistry/registries");
     let mut found = Vec::new();
     for body in arm.list(&path, VERSION, None).await? {
-        let Some(address) = owned(tags(&body), owner) else { continue };
+        let Some(mark) = mark(tags(&body), stack) else { continue };
         let group = body["id"].as_str().and_then(|id| segment(id, "resourceGroups"));
         let (Some(group), Some(name)) = (group, body["name"].as_str()) else { continue };
         let id = id(arm, group, name)?;
-        found.extend(roles::list(arm, &id, owner).await?);
-        found.push((address, as_remote(id, &body)));
+        found.extend(roles::list(arm, &id, stack).await?);
+        found.push((mark, as_remote(id, &body)));
     }
     Ok(found)
 }

@@ -4,11 +4,11 @@
 //! Role assignments have no tags; their description carries what tags would.
 
 use fleetform_contract::{
-    Address, Error, Owner, Progress, Record, Reference, Remote, Resource, Result, Value,
+    Error, Mark, Progress, Record, Reference, Remote, Resource, Result, Value,
 };
 use serde_json::{Value as Json, json};
 
-use crate::attributes::{collect, ensure, json, owned, put, remote, required};
+use crate::attributes::{collect, ensure, json, mark, put, remote, required};
 use crate::transport::Arm;
 
 /// Of `Microsoft.Authorization`.
@@ -57,12 +57,12 @@ pub fn update(record: &Record) -> Result<Remote> {
 }
 
 /// The assignments at a scope whose description is ours.
-pub async fn list(arm: &Arm, scope: &str, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+pub async fn list(arm: &Arm, scope: &str, stack: &str) -> Result<Vec<(Mark, Remote)>> {
     let path = format!("{scope}/providers/Microsoft.Authorization/roleAssignments");
     let bodies = arm.list(&path, VERSION, Some("atScope()")).await?;
     let ours = bodies.iter().filter_map(|body| {
-        let address = owned(&marks(body), owner)?;
-        Some((address, as_remote(id(scope, body["name"].as_str()?), body)))
+        let mark = mark(&marks(body), stack)?;
+        Some((mark, as_remote(id(scope, body["name"].as_str()?), body)))
     });
     Ok(ours.collect())
 }

@@ -119,7 +119,7 @@ async fn whatever_is_lost_on_the_way_nothing_is_made_twice_or_left_behind() {
         let updated = insist(|| provider.update(&records[2], &desired, &token, &Silent)).await;
         assert_eq!(updated.attributes["max_count"].as_i64(), Some(7), "seed {seed}");
         let owner = owner();
-        let listed = insist(|| provider.list(&owner)).await;
+        let listed = insist(|| provider.list(&owner.stack)).await;
         assert_eq!(listed.len(), records.len(), "seed {seed}: {listed:#?}");
 
         for record in records.iter().rev() {
@@ -361,5 +361,5 @@ async fn lists_go_over_pages() {
             sandbox.ask("PUT", &path, json!({ "location": "eastus", "tags": tags })).await;
         assert_eq!(status, 201);
     }
-    assert_eq!(sandbox.provider.list(&owner()).await.expect("a list").len(), 120);
+    assert_eq!(sandbox.provider.list(&owner().stack).await.expect("a list").len(), 120);
 }

@@ -3,7 +3,7 @@
 //! It walks resources through their lives: absent, created, created again under the same token,
 //! read, listed, updated, deleted, deleted again. Each step's promise is asserted with the address.
 
-use crate::{Objects, Owner, Ownership, Record, Resource, Schema, Silent, Token, Value};
+use crate::{Mark, Objects, Owner, Ownership, Record, Resource, Schema, Silent, Token, Value};
 
 /// One resource and, where its type can be updated in place, what to update it to.
 pub struct Case {
@@ -60,17 +60,17 @@ pub async fn check(objects: &dyn Objects, owner: &Owner, cases: Vec<Case>) {
         records.push(record);
     }
 
-    let listed = objects.list(owner).await.expect("listing by tags works");
+    let listed = objects.list(&owner.stack).await.expect("listing by tags works");
     for record in &records {
+        let address = &record.address;
+        let mark = Mark { address: address.clone(), lineage: owner.lineage.clone() };
         assert!(
-            listed.iter().any(|(address, _)| *address == record.address),
-            "{} is not among the objects with our tags",
-            record.address
+            listed.iter().any(|(found, _)| *found == mark),
+            "{address} is not among the objects with our tags"
         );
     }
-    let stranger = Owner { stack: "someone".into(), lineage: "else".into() };
     assert_eq!(
-        objects.list(&stranger).await.expect("listing works"),
+        objects.list("someone").await.expect("listing works"),
         [],
         "a stranger owns nothing"
     );
@@ -84,7 +84,11 @@ pub async fn check(objects: &dyn Objects, owner: &Owner, cases: Vec<Case>) {
         }
         assert_eq!(objects.read(record.reference()).await, Ok(None), "{address} is still there");
     }
-    assert_eq!(objects.list(owner).await.expect("listing works"), [], "something is left behind");
+    assert_eq!(
+        objects.list(&owner.stack).await.expect("listing works"),
+        [],
+        "something is left behind"
+    );
 }
 
 /// Every attribute we set reads back as we set it.

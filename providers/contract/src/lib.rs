@@ -23,7 +23,7 @@ pub use cloud::{Capacity, Cloud, ClusterSettings, NodeGroup, Pace, Quota, RateCa
 pub use error::{Error, Result};
 pub use location::Location;
 pub use offering::{Market, Offering};
-pub use owner::Owner;
+pub use owner::{Mark, Owner};
 pub use provider::{KubeAccess, Objects, Progress, Provider, Silent, Token};
 pub use resource::{Attributes, Record, Reference, Remote, Resource};
 pub use schema::{Attribute, Ownership, Schema};

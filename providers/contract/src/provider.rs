@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    Address, Error, Offering, Owner, Quota, Record, Reference, Registry, Remote, Resource, Result,
-    Schema, Site, Tariff,
+    Address, Attributes, Error, Mark, Offering, Owner, Quota, Record, Reference, Registry, Remote,
+    Resource, Result, Schema, Site, Tariff, Value,
 };
 
 /// Makes, reads and removes objects of some types: a cloud's own API, or one cluster's.
@@ -51,8 +51,22 @@ pub trait Objects: Send + Sync {
     /// Removes the object and waits until it is gone. An object that is gone already is no error.
     async fn delete(&self, record: &Record, token: &Token, progress: &dyn Progress) -> Result<()>;
 
-    /// Every object that carries the owner's tags, with the address its tags name.
-    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>>;
+    /// Every object that carries the tags of a stack, of whatever lineage, with what its tags say.
+    async fn list(&self, stack: &str) -> Result<Vec<(Mark, Remote)>>;
+
+    /// Who made an object, as the tags among its attributes say.
+    fn owner(&self, attributes: &Attributes) -> Option<Owner>;
+
+    /// Reads by its id an object that was never recorded, to stand for what is wanted.
+    async fn find(&self, wanted: &Resource, id: &str) -> Result<Option<Remote>> {
+        // Where to look is no part of every id; which one it is must come from the id alone.
+        let place = |(name, _): &(&String, &Value)| matches!(name.as_str(), "region" | "location");
+        let place = wanted.attributes.iter().filter(place);
+        let attributes = place.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let reference =
+            Reference { address: &wanted.address, id: Some(id), attributes: &attributes };
+        self.read(reference).await
+    }
 }
 
 /// One cloud of a stack. It is made from a [`crate::Cloud`] without any I/O; the first call connects.

@@ -63,6 +63,17 @@ impl Resource {
 }
 
 impl Record {
+    /// As if we wanted exactly what is recorded.
+    pub fn resource(&self) -> Resource {
+        Resource {
+            address: self.address.clone(),
+            cloud: self.cloud.clone(),
+            site: self.site.clone(),
+            attributes: self.attributes.clone(),
+            depends_on: self.depends_on.clone(),
+        }
+    }
+
     pub fn reference(&self) -> Reference<'_> {
         Reference { address: &self.address, id: Some(&self.id), attributes: &self.attributes }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::{Address, Owner, Value};
+use fleetform_contract::{Address, Mark, Owner, Value};
 
 const PREFIX: &str = "fleetform-";
 const LONGEST_VALUE: usize = 63;
@@ -25,19 +25,27 @@ pub fn value(owner: &Owner, address: &Address) -> Value {
     Value::map(of(owner, address).into_iter().map(|(key, text)| (key, text.into())))
 }
 
-/// The address that an object's labels name, where the owner is the one who labelled it.
-pub fn address<'a>(
-    owner: &Owner,
+/// Who made an object, as its labels say.
+pub fn owner(labels: Option<&Value>) -> Option<Owner> {
+    let labels = labels?.as_map()?.iter();
+    let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect();
+    let read = |key: &str| read(&labels, &format!("{PREFIX}{key}"));
+    Some(Owner { stack: read("stack")?, lineage: read("lineage")? })
+}
+
+/// What an object's labels say, where they name this stack.
+pub fn mark<'a>(
+    wanted: &str,
     labels: impl IntoIterator<Item = (&'a String, &'a String)>,
-) -> Option<Address> {
+) -> Option<Mark> {
     let labels: BTreeMap<&str, &str> =
         labels.into_iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
     let stack = read(&labels, "fleetform-stack")?;
     let lineage = read(&labels, "fleetform-lineage")?;
-    if stack != owner.stack || lineage != owner.lineage {
+    if stack != wanted {
         return None;
     }
-    read(&labels, "fleetform-address")?.parse().ok()
+    Some(Mark { address: read(&labels, "fleetform-address")?.parse().ok()?, lineage })
 }
 
 /// A name of at most `longest` characters that starts with a letter, ends with a letter or digit and has
@@ -142,7 +150,7 @@ fn unescape(escaped: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn owner(stack: &str) -> Owner {
+    fn made_by(stack: &str) -> Owner {
         Owner { stack: stack.into(), lineage: "6f1c2d9e-0000-4aaa-8bbb-123456789abc".into() }
     }
 
@@ -160,16 +168,18 @@ mod tests {
             Address::keyed("t", "n", "a \"quoted\" [\"one\"] / ünï_code\\"),
             Address::keyed("t", "n", long),
         ] {
-            let owner = owner("My stack.é");
-            let labels = of(&owner, &address);
+            let made_by = made_by("My stack.é");
+            let labels = of(&made_by, &address);
             for (key, text) in &labels {
                 let allowed =
                     |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
                 assert!(key.len() <= 63 && key.chars().all(allowed), "{key}");
                 assert!(text.len() <= 63 && text.chars().all(allowed), "{key}: {text}");
             }
-            assert_eq!(super::address(&owner, &labels), Some(address));
-            assert_eq!(super::address(&self::owner("other"), &labels), None);
+            assert_eq!(super::owner(Some(&value(&made_by, &address))), Some(made_by.clone()));
+            let lineage = made_by.lineage.clone();
+            assert_eq!(mark(&made_by.stack, &labels), Some(Mark { address, lineage }));
+            assert_eq!(mark("other", &labels), None);
         }
     }
 
@@ -178,7 +188,7 @@ mod tests {
         let key = "us-central1/a2-highgpu-1g/spot";
         let address = Address::keyed("google_container_node_pool", "main", key);
         let text: Vec<String> =
-            of(&owner("chat"), &address).iter().map(|(k, v)| format!("{k}={v}")).collect();
+            of(&made_by("chat"), &address).iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(
             text,
             [
@@ -193,9 +203,9 @@ mod tests {
     #[test]
     fn foreign_labels_are_no_address() {
         for text in ["_", "_z", "_f", "_ff", "é", "no-address", ""] {
-            let mut labels = of(&owner("chat"), &Address::new("a", "b"));
+            let mut labels = of(&made_by("chat"), &Address::new("a", "b"));
             labels.insert("fleetform-address".into(), text.into());
-            assert_eq!(address(&owner("chat"), &labels), None, "{text}");
+            assert_eq!(mark("chat", &labels), None, "{text}");
         }
     }
 

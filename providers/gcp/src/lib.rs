@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetform_contract::{
-    Address, Cloud, Error, KubeAccess, Objects, Offering, Owner, Pace, Progress, Provider, Quota,
-    Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff, Token,
+    Address, Attributes, Cloud, Error, KubeAccess, Mark, Objects, Offering, Owner, Pace, Progress,
+    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff,
+    Token,
 };
 
 pub use schema::schema;
@@ -138,24 +139,36 @@ impl Objects for Gcp {
         }
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+    fn owner(&self, attributes: &Attributes) -> Option<Owner> {
+        let pool = attributes.get("node_config").and_then(|config| config.at("0.resource_labels"));
+        let labels = attributes.get("resource_labels").or_else(|| attributes.get("labels"));
+        labels::owner(pool.or(labels))
+    }
+
+    /// Ids say where they are; what the API does not keep is taken to be as it is wanted.
+    async fn find(&self, wanted: &Resource, id: &str) -> Result<Option<Remote>> {
+        let Resource { address, attributes, .. } = wanted;
+        self.read(Reference { address, id: Some(id), attributes }).await
+    }
+
+    async fn list(&self, stack: &str) -> Result<Vec<(Mark, Remote)>> {
         let nothing = BTreeMap::new();
         let mut found = Vec::new();
         for (name, cluster) in clusters::all(&self.transport).await? {
-            if let Some(address) = labels::address(owner, &cluster.resource_labels) {
-                found.push((address, clusters::remote(&name, &cluster, &nothing)));
+            if let Some(mark) = labels::mark(stack, &cluster.resource_labels) {
+                found.push((mark, clusters::remote(&name, &cluster, &nothing)));
             }
             for pool in &cluster.node_pools {
                 let labels = pool.config.iter().flat_map(|config| &config.resource_labels);
-                if let Some(address) = labels::address(owner, labels) {
+                if let Some(mark) = labels::mark(stack, labels) {
                     let name = format!("{name}/nodePools/{}", pool.name);
-                    found.push((address, node_pools::remote(&name, pool)));
+                    found.push((mark, node_pools::remote(&name, pool)));
                 }
             }
         }
         for repository in registries::all(&self.transport).await? {
-            if let Some(address) = labels::address(owner, &repository.labels) {
-                found.push((address, registries::remote(&repository.name, &repository)));
+            if let Some(mark) = labels::mark(stack, &repository.labels) {
+                found.push((mark, registries::remote(&repository.name, &repository)));
             }
         }
         Ok(found)

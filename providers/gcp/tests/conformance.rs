@@ -321,8 +321,8 @@ async fn what_is_not_ours_is_refused_and_left_alone() {
         let Err(Error::Rejected { message }) = refused else { panic!("{refused:?}") };
         assert!(message.contains("exists already and does not carry the labels"), "{message}");
     }
-    assert_eq!(sandbox.provider.list(&owner()).await, Ok(Vec::new()));
-    assert_eq!(sandbox.provider.list(&someone).await.expect("listing works").len(), 2);
+    assert_eq!(sandbox.provider.list(&owner().stack).await, Ok(Vec::new()));
+    assert_eq!(sandbox.provider.list(&someone.stack).await.expect("listing works").len(), 2);
 }
 
 #[tokio::test]
@@ -362,8 +362,8 @@ async fn nothing_is_made_twice_or_left_behind_when_answers_get_lost() {
     }
     // A listing asks every location, so it is made where nothing gets lost.
     let reliable = sandbox_of(sandbox.world.clone(), FaultPlan::default()).await;
-    let listed = reliable.provider.list(&owner()).await.expect("listing works");
-    let mut listed: Vec<&Address> = listed.iter().map(|(address, _)| address).collect();
+    let listed = reliable.provider.list(&owner().stack).await.expect("listing works");
+    let mut listed: Vec<&Address> = listed.iter().map(|(mark, _)| &mark.address).collect();
     let mut expected: Vec<&Address> = resources.iter().map(|resource| &resource.address).collect();
     listed.sort();
     expected.sort();

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetform_contract::{
-    Address, Cloud, Error, KubeAccess, Market, NodeGroup, Objects, Offering, Owner, Pace, Progress,
-    Provider, Quota, Record, Reference, Registry, Remote, Resource, Result, Schema, Site, Tariff,
-    Token,
+    Address, Attributes, Cloud, Error, KubeAccess, Mark, Market, NodeGroup, Objects, Offering,
+    Owner, Pace, Progress, Provider, Quota, Record, Reference, Registry, Remote, Resource, Result,
+    Schema, Site, Tariff, Token,
 };
 
 /// The region of a cluster that names none.
@@ -124,7 +124,11 @@ impl Objects for Existing {
         Err(self.nothing_of_its_own(&record.address))
     }
 
-    async fn list(&self, _owner: &Owner) -> Result<Vec<(Address, Remote)>> {
+    fn owner(&self, _attributes: &Attributes) -> Option<Owner> {
+        None
+    }
+
+    async fn list(&self, _stack: &str) -> Result<Vec<(Mark, Remote)>> {
         Ok(Vec::new())
     }
 }

@@ -2,6 +2,8 @@
 
 use fleetform_contract::{Address, Owner};
 
+/// What all keys of ours begin with.
+pub(crate) const PREFIX: &str = "fleetform.dev/";
 pub(crate) const STACK: &str = "fleetform.dev/stack";
 pub(crate) const LINEAGE: &str = "fleetform.dev/lineage";
 pub(crate) const ADDRESS: &str = "fleetform.dev/address";
@@ -52,9 +54,9 @@ pub(crate) fn owner_labels(owner: &Owner) -> [(&'static str, String); 2] {
     [(STACK, label_value(&owner.stack)), (LINEAGE, label_value(&owner.lineage))]
 }
 
-/// The label selector of everything that an owner has.
-pub(crate) fn owner_selector(owner: &Owner) -> String {
-    owner_labels(owner).map(|(key, value)| format!("{key}={value}")).join(",")
+/// The label selector of everything that a stack has, whatever its lineage.
+pub(crate) fn stack_selector(stack: &str) -> String {
+    format!("{STACK}={},{LINEAGE}", label_value(stack))
 }
 
 /// The address in an object's annotation, exact.

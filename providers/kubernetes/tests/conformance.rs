@@ -5,8 +5,8 @@ mod sandbox;
 use async_trait::async_trait;
 use fleetform_contract::conformance::{self, Case};
 use fleetform_contract::{
-    Address, Autoscale, Error, JobSettings, Objects, Owner, Progress, Record, Reference, Remote,
-    Resource, Result, Schema, Token, Value, Workload, WorkloadKind,
+    Address, Attributes, Autoscale, Error, JobSettings, Mark, Objects, Owner, Progress, Record,
+    Reference, Remote, Resource, Result, Schema, Token, Value, Workload, WorkloadKind,
 };
 use fleetform_sandbox::FaultPlan;
 
@@ -133,7 +133,11 @@ impl Objects for Retrying {
         retry!(self.0.delete(record, token, progress))
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
-        retry!(self.0.list(owner))
+    fn owner(&self, attributes: &Attributes) -> Option<Owner> {
+        self.0.owner(attributes)
+    }
+
+    async fn list(&self, stack: &str) -> Result<Vec<(Mark, Remote)>> {
+        retry!(self.0.list(stack))
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use fleetform_contract::{
-    Autoscale, Error, KubeAccess, Needs, Objects, Owner, Progress, Record, Remote, Resource,
-    Silent, Token, Value, Workload, WorkloadKind,
+    Autoscale, Error, KubeAccess, Needs, Objects, Progress, Record, Remote, Resource, Silent,
+    Token, Value, Workload, WorkloadKind,
 };
 use fleetform_sandbox::FaultPlan;
 use http::Request;
@@ -207,14 +207,15 @@ async fn ours_are_listed_as_we_applied_them() {
     let (access, _served, _) = served(FaultPlan::default()).await;
     let objects = fleetform_kubernetes::objects(&access).expect("a plain server");
     let (deployment, _) = deploy(&*objects, service()).await;
-    let listed = objects.list(&owner()).await.expect("listed");
-    let found = listed.iter().find(|(address, _)| *address == deployment.address);
+    let listed = objects.list(&owner().stack).await.expect("listed");
+    let found = listed.iter().find(|(mark, _)| mark.address == deployment.address);
     let (_, remote) = found.expect("listed");
     assert_eq!(remote.id, "chat/chat");
     assert_eq!(remote.attributes, deployment.attributes);
     assert_eq!(listed.len(), 2, "pods and replica sets carry no address");
-    let other = Owner { stack: "chat".into(), lineage: "other".into() };
-    assert_eq!(objects.list(&other).await, Ok(Vec::new()));
+    assert!(listed.iter().all(|(mark, _)| mark.lineage == owner().lineage));
+    assert_eq!(objects.owner(&remote.attributes), Some(owner()));
+    assert_eq!(objects.list("other").await, Ok(Vec::new()));
 }
 
 #[tokio::test]

@@ -16,6 +16,10 @@ pub enum State {
     History(History),
     /// Compare the state after two entries or runs
     Diff(Diff),
+    /// Write a plan that goes back to what an earlier run left
+    Rollback(Rollback),
+    /// Make a lost state again from the tags of what is in the clouds
+    Rebuild(Rebuild),
     /// Print the whole state as JSON, in Terraform's layout with our own keys
     Pull(Pull),
     /// Take over a state that `state pull` printed
@@ -100,6 +104,30 @@ pub struct Diff {
 }
 
 #[derive(Args, Debug)]
+pub struct Rollback {
+    /// Back to the state after this entry or run
+    #[arg(value_name = "RUN|ENTRY")]
+    pub to: String,
+    #[command(flatten)]
+    pub place: Place,
+    /// Write the plan to this file, to be applied with `fleetform apply FILE`
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Rebuild {
+    #[command(flatten)]
+    pub place: Place,
+    /// The lineage to recover, where the tags name several
+    #[arg(long, value_name = "LINEAGE")]
+    pub lineage: Option<String>,
+    /// Only say what would be recovered
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args, Debug)]
 pub struct Pull {
     #[command(flatten)]
     pub place: Place,
@@ -169,6 +197,8 @@ impl State {
             State::Show(arguments) => &arguments.place,
             State::History(arguments) => &arguments.place,
             State::Diff(arguments) => &arguments.place,
+            State::Rollback(arguments) => &arguments.place,
+            State::Rebuild(arguments) => &arguments.place,
             State::Pull(arguments) => &arguments.place,
             State::Push(arguments) => &arguments.place,
             State::Mv(arguments) => &arguments.place,

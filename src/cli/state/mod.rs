@@ -3,8 +3,10 @@
 pub mod arguments;
 mod exchange;
 mod past;
+mod rebuild;
 mod records;
 mod rename;
+mod rollback;
 mod verify;
 
 use fleetform_contract::Address;
@@ -26,6 +28,8 @@ pub async fn run(screen: &Screen, verb: &State, ordered: &[(bool, String)]) -> E
         State::Show(arguments) => records::show(screen, &setting, arguments).await,
         State::History(arguments) => past::history(screen, &setting, arguments).await,
         State::Diff(arguments) => past::diff(screen, &setting, arguments).await,
+        State::Rollback(arguments) => rollback::run(screen, &setting, arguments).await,
+        State::Rebuild(arguments) => rebuild::run(screen, &setting, arguments).await,
         State::Pull(_) => exchange::pull(screen, &setting).await,
         State::Push(arguments) => exchange::push(screen, &setting, arguments).await,
         State::Mv(arguments) => rename::mv(screen, &setting, arguments).await,
@@ -49,13 +53,7 @@ async fn open(screen: &Screen, setting: &Setting) -> Result<(Kept, Folded), Vec<
 
 /// The records as patterns see them.
 fn placed(state: &Folded) -> Vec<Placed<'_>> {
-    let records = state.records.values();
-    let placed = records.map(|record| Placed {
-        address: &record.address,
-        cloud: &record.cloud,
-        site: record.site.as_deref(),
-    });
-    placed.collect()
+    state.records.values().map(Placed::of).collect()
 }
 
 /// The recorded addresses that each of these texts names; every text must name one.

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use fleetform_state::{Line, Run, State as Folded, as_of, history as lines_of, runs};
+use fleetform_state::{Journal, Line, Run, State as Folded, as_of, history as lines_of, runs};
 
 use super::arguments::{Diff, History};
 use crate::cli::Ended;
 use crate::cli::screen::{Screen, write_out};
-use crate::cli::session::{Kept, Setting, unreadable};
+use crate::cli::session::{Setting, unreadable};
 use crate::diagnostic::Diagnostic;
 use crate::view;
 
 pub async fn history(screen: &Screen, setting: &Setting, arguments: &History) -> Ended {
     let (kept, _) = super::open(screen, setting).await?;
-    let lines = lines(&kept).await?;
+    let lines = lines(&kept.journal).await?;
     let runs = runs(&lines);
     let shown: Vec<&Run<'_>> = match &arguments.which {
         None => runs.iter().collect(),
@@ -36,7 +36,7 @@ pub async fn history(screen: &Screen, setting: &Setting, arguments: &History) ->
 
 pub async fn diff(screen: &Screen, setting: &Setting, arguments: &Diff) -> Ended {
     let (kept, _) = super::open(screen, setting).await?;
-    let lines = lines(&kept).await?;
+    let lines = lines(&kept.journal).await?;
     let runs = runs(&lines);
     let last = lines.last().map_or(0, |line| line.number);
     let from = entry(&arguments.from, &runs, last)?;
@@ -55,8 +55,8 @@ pub async fn diff(screen: &Screen, setting: &Setting, arguments: &Diff) -> Ended
 }
 
 /// Every line of the log.
-pub async fn lines(kept: &Kept) -> Result<Vec<Line>, Vec<Diagnostic>> {
-    let store = kept.journal.read(|log| Arc::clone(log.store())).await;
+pub async fn lines(journal: &Journal) -> Result<Vec<Line>, Vec<Diagnostic>> {
+    let store = journal.read(|log| Arc::clone(log.store())).await;
     lines_of(&*store).await.map_err(|error| vec![unreadable(&error)])
 }
 

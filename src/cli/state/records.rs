@@ -23,8 +23,7 @@ pub async fn list(screen: &Screen, setting: &Setting, arguments: &List) -> Ended
     let blocks = blocks.map_err(|diagnostic| vec![*diagnostic])?;
     let wanted = |record: &&Record| {
         let address = record.address.to_string();
-        let placed =
-            Placed { address: &record.address, cloud: &record.cloud, site: record.site.as_deref() };
+        let placed = Placed::of(record);
         let named = arguments.addresses.is_empty()
             || prefixes.iter().any(|prefix| address.starts_with(prefix.as_str()))
             || blocks.iter().any(|block| block.fits(placed));

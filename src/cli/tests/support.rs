@@ -19,12 +19,12 @@ use tokio::sync::watch;
 use crate::apply::Stop;
 use crate::cli::apply::carry_out;
 use crate::cli::locked::{Locking, plan_locked};
-use crate::cli::planning::{self, Wish};
+use crate::cli::planning::{self, Aim, Wish};
 use crate::cli::screen::Screen;
 use crate::cli::session::{Injected, SANDBOX_SEED, Session, Setting};
 use crate::cli::{Ended, lock};
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Operation, Plan};
+use crate::plan::Plan;
 
 /// One cluster with one pool, and a service on it.
 pub const STACK: &str = r#"
@@ -103,7 +103,7 @@ impl Place {
         let setting = Setting { store: Some(Injected(store)), ..setting(&self.path) };
         let session = Session::open_begun(&screen, &setting).await?;
         let wish = Wish {
-            operation: Operation::Apply,
+            aim: Aim::Stack,
             refresh: true,
             parallelism: run.parallelism,
             replace: &[],
@@ -128,7 +128,7 @@ impl Place {
         let screen = screen();
         let session = self.session(&screen).await;
         let wish = Wish {
-            operation: Operation::Apply,
+            aim: Aim::Stack,
             refresh: true,
             parallelism: 10,
             replace: &[],

@@ -95,6 +95,7 @@ pub fn service(name: &str, replicas: u32, gpus: u32) -> Workload {
         placement: PlacementRules::default(),
         autoscale: None,
         health: None,
+        protect: None,
     }
 }
 
@@ -151,6 +152,9 @@ pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offeri
         optimize: Optimize { budget_month: None, move_penalty: 0.0 },
         outputs: BTreeMap::new(),
         checks: BTreeMap::new(),
+        moved: Vec::new(),
+        removed: Vec::new(),
+        imports: Vec::new(),
         state: StateSettings::Local { path: PathBuf::from("state") },
         spans: BTreeMap::new(),
         warnings: Vec::new(),

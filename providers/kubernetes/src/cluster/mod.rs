@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fleetform_contract::{
-    Address, Attributes, Error, KubeAccess, Objects, Owner, Pace, Progress, Record, Reference,
-    Remote, Resource, Result, Schema, Token, Value,
+    Address, Attributes, Error, KubeAccess, Mark, Objects, Owner, Pace, Progress, Record,
+    Reference, Remote, Resource, Result, Schema, Token, Value,
 };
 use serde_json::{Value as Json, json};
 
@@ -129,18 +129,38 @@ impl Objects for Cluster {
         Ok(())
     }
 
-    async fn list(&self, owner: &Owner) -> Result<Vec<(Address, Remote)>> {
-        let selector = labels::owner_selector(owner);
+    fn owner(&self, attributes: &Attributes) -> Option<Owner> {
+        let labels = attributes.get("metadata").and_then(|metadata| metadata.at("labels"));
+        Owner::in_tags(labels::PREFIX, labels)
+    }
+
+    /// In the shape of what is wanted, under the name that the id gives.
+    async fn find(&self, wanted: &Resource, id: &str) -> Result<Option<Remote>> {
+        let (namespace, name) = id.split_once('/').map_or((None, id), |(n, name)| (Some(n), name));
+        let mut attributes = wanted.attributes.clone();
+        if let Some(Value::Map(metadata)) = attributes.get_mut("metadata") {
+            metadata.insert("name".to_owned(), name.into());
+            metadata.remove("namespace");
+            metadata.extend(namespace.map(|namespace| ("namespace".to_owned(), namespace.into())));
+        }
+        let address = &wanted.address;
+        self.read(Reference { address, id: Some(id), attributes: &attributes }).await
+    }
+
+    async fn list(&self, stack: &str) -> Result<Vec<(Mark, Remote)>> {
+        let selector = labels::stack_selector(stack);
         let mut found = Vec::new();
         for kind in KINDS {
             for live in self.api.list(kind, &selector).await? {
                 let address = live["metadata"]["annotations"][labels::ADDRESS].as_str();
                 // Only what carries an address is a resource of ours; pods and the like are not.
                 let Some(Ok(address)) = address.map(str::parse::<Address>) else { continue };
+                let lineage = live["metadata"]["labels"][labels::LINEAGE].as_str();
+                let mark = Mark { address, lineage: lineage.unwrap_or_default().to_owned() };
                 let text = |name: &str| live["metadata"][name].as_str().map(str::to_owned);
                 let Some(name) = text("name") else { continue };
                 let place = Place { kind, namespace: text("namespace"), name };
-                found.push((address, place.remote(&Attributes::new(), live)));
+                found.push((mark, place.remote(&Attributes::new(), live)));
             }
         }
         found.sort_by(|(one, _), (other, _)| one.cmp(other));
