@@ -32,7 +32,7 @@ service "chat" {
   }
 }
 "#;
-const KILLS: u64 = 40;
+const KILLS: u64 = 20;
 /// So many runs in a row are killed before one may finish.
 const IN_A_ROW: u64 = 9;
 

@@ -47,7 +47,7 @@ async fn wherever_a_run_dies_the_next_one_finishes_or_clears_up() {
     succeeds(empty.apply().await, "nothing");
     let writes = kept.iter().filter(|kept| kept.what.ends_with("write")).count();
     let effects = kept.len() - writes;
-    assert!(writes >= 30 && effects >= 20, "{writes} writes, {effects} effects");
+    assert!(writes >= 25 && effects >= 20, "{writes} writes, {effects} effects");
     let count = recover(kept, &made, &empty).await;
     println!("recovered twice from {count} moments: {writes} at writes, {effects} at effects");
 }
@@ -62,7 +62,7 @@ async fn the_same_where_the_state_is_in_a_bucket() {
     let kept = made.run_and_keep(moments.path(), Some(fork)).await;
     // What happens at effects does not depend on where the state is.
     let writes: Vec<Kept> = kept.into_iter().filter(|kept| kept.what.ends_with("write")).collect();
-    assert!(writes.len() >= 30, "{} writes", writes.len());
+    assert!(writes.len() >= 25, "{} writes", writes.len());
     let count = recover(writes, &made, &empty).await;
     println!("recovered twice from {count} writes into a bucket");
 }
