@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fleetform_contract::{Address, Error};
+use fleetform_contract::{Address, Error, Mark};
 use fleetform_providers::sandbox::{self, FaultPlan, Gate, Moment, Running};
 use fleetform_state::{
     Batch, Claim, Holder, LocalStore, Put, Snapshot, State, Store, SystemClock, Terms, hold,
@@ -405,9 +405,9 @@ impl Place {
         let state = session.journal.read(|log| log.state().clone()).await;
         let mut found = BTreeSet::new();
         for (name, provider) in session.clouds.iter() {
-            let outside = provider.list(&session.owner).await?;
+            let outside = provider.list(&session.owner.stack).await?;
             let mut known = state.records.clone();
-            for (address, remote) in outside {
+            for (Mark { address, .. }, remote) in outside {
                 found.insert(address.clone());
                 // Its clusters, whether they are recorded or not.
                 let region = address.key.clone().unwrap_or_default();
@@ -430,8 +430,8 @@ impl Place {
                 else {
                     continue;
                 };
-                let inside = objects.list(&session.owner).await?;
-                found.extend(inside.into_iter().map(|(address, _)| address));
+                let inside = objects.list(&session.owner.stack).await?;
+                found.extend(inside.into_iter().map(|(mark, _)| mark.address));
             }
         }
         Ok(found)
