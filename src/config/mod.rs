@@ -199,7 +199,11 @@ fn build(
         images: BTreeMap::new(),
         models: BTreeMap::new(),
         workloads: BTreeMap::new(),
-        optimize: Optimize { budget_month: None, move_penalty: DEFAULT_MOVE_PENALTY },
+        optimize: Optimize {
+            budget_month: None,
+            move_penalty: DEFAULT_MOVE_PENALTY,
+            weights: None,
+        },
         outputs: BTreeMap::new(),
         checks: BTreeMap::new(),
         moved: Vec::new(),
@@ -309,7 +313,7 @@ fn read_blocks(run: &Run, stack: &mut Stack) {
             }
         }
     }
-    workloads::check_calls(&stack.workloads, run.notes);
+    workloads::settle_calls(&mut stack.workloads, run.notes);
     let mut seen: BTreeSet<(String, Option<crate::diagnostic::Span>)> = BTreeSet::new();
     stack.warnings.retain(|warning| seen.insert((warning.summary.clone(), warning.span.clone())));
 }

@@ -227,9 +227,9 @@ static SPOT: Schema = leaf(&["base_on_demand", "max_share"]);
 static SPREAD: Schema = leaf(&["max_share", "min", "over"]);
 
 static OPTIMIZE: Schema = Schema {
-    attributes: &["budget", "minimize", "move_penalty"],
+    attributes: &["budget", "minimize", "move_penalty", "weights"],
     blocks: &[],
-    later: &["weights"],
+    later: &[],
     free: false,
 };
 

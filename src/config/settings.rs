@@ -4,12 +4,12 @@ use fleetform_contract::Value;
 use hcl_edit::Span as _;
 use hcl_edit::structure::Block;
 
-use super::convert::{kind_name, to_bool, to_text};
+use super::convert::{kind_name, to_bool, to_number, to_text};
 use super::declare::Declared;
 use super::evaluate::Run;
 use super::expression::Frame;
 use super::fields::Reader;
-use super::{Assertion, Check, Output, Stack, StateSettings, nearest};
+use super::{Assertion, Check, ObjectiveWeights, Output, Stack, StateSettings, nearest};
 use crate::diagnostic::{Diagnostic, Span};
 
 pub(super) fn read(run: &Run, declared: &Declared, stack: &mut Stack) {
@@ -69,13 +69,54 @@ fn optimize(reader: &Reader, stack: &mut Stack) {
     if let Some(goal) = reader.filled("minimize")
         && goal != "cost"
     {
-        let detail = format!("This version minimises \"cost\"; {goal:?} is not built.");
-        reader.fail("minimize", "Not supported yet", detail, "write `minimize = \"cost\"`");
+        let detail = format!("What is minimised is \"cost\", or a sum by weights; not {goal:?}.");
+        let hint = "for example `weights = { cost = 1, carbon = 0.05 }`";
+        reader.fail("minimize", "Unknown objective", detail, hint);
     }
     stack.optimize.budget_month = reader.number("budget", 0.0, f64::MAX);
     if let Some(penalty) = reader.number("move_penalty", 0.0, 1000.0) {
         stack.optimize.move_penalty = penalty;
     }
+    stack.optimize.weights = objective_weights(reader);
+}
+
+fn objective_weights(reader: &Reader) -> Option<ObjectiveWeights> {
+    const EXAMPLE: &str = "for example `weights = { cost = 1, carbon = 0.05, latency = 0.2 }`";
+    let value = reader.value("weights")?;
+    let Value::Map(map) = value else {
+        let detail = format!(
+            "Inappropriate value for attribute \"weights\": an object is required, not {}.",
+            kind_name(value)
+        );
+        reader.fail("weights", "Incorrect attribute value type", detail, EXAMPLE);
+        return None;
+    };
+    let mut weights = ObjectiveWeights { cost: 0.0, carbon: 0.0, latency: 0.0 };
+    for (name, value) in map {
+        let weight = match name.as_str() {
+            "cost" => &mut weights.cost,
+            "carbon" => &mut weights.carbon,
+            "latency" => &mut weights.latency,
+            _ => {
+                let detail = format!("Nothing is weighed by {name:?}.");
+                reader.fail("weights", "Unknown weight", detail, EXAMPLE);
+                continue;
+            }
+        };
+        match to_number(value) {
+            Ok(number) if (0.0..=1e6).contains(&number) => *weight = number,
+            _ => {
+                let detail = format!("The weight {name:?} is a number from 0 to 1000000.");
+                reader.fail("weights", "Value out of range", detail, EXAMPLE);
+            }
+        }
+    }
+    // Without the cost everything would be as good as anything.
+    if weights.cost == 0.0 {
+        let detail = "A sum by weights has the cost in it, or nothing would keep it down.";
+        reader.fail("weights", "Missing weight", detail, "add `cost = 1`");
+    }
+    Some(weights)
 }
 
 fn fleetform(reader: &Reader, stack: &mut Stack) {

@@ -182,6 +182,19 @@ pub struct Optimize {
     /// Dollars a month; infeasible above.
     pub budget_month: Option<f64>,
     pub move_penalty: f64,
+    /// `None`: the cost alone.
+    pub weights: Option<ObjectiveWeights>,
+}
+
+/// What a unit of each part counts in the objective.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectiveWeights {
+    /// A dollar a month.
+    pub cost: f64,
+    /// A kilogram of CO2 equivalent a month.
+    pub carbon: f64,
+    /// A millisecond of round trip, for each replica of the workloads that say from where they are used.
+    pub latency: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]

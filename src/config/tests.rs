@@ -296,6 +296,51 @@ output "urls" { value = { for key, it in service.b : key => it.url } }
 }
 
 #[test]
+fn workloads_name_each_other_and_the_objective_its_parts() {
+    let stack = stack(&[(
+        "main.hcl",
+        r#"
+cloud "aws" {}
+image "x" { source = "x:1" }
+model "m" {
+  weights {
+    source = "s3://x"
+    size   = "1GiB"
+    cloud  = cloud.aws
+    region = "us-east-1"
+  }
+}
+service "a" {
+  for_each = ["eu", "us"]
+  image    = image.x
+  placement {
+    apart_from    = ["a", service.canary]
+    together_with = [service.b]
+  }
+  calls "b" { traffic = "20Mbps" }
+  calls "canary" { traffic = "1Gbps" }
+}
+service "b" {
+  for_each = ["eu", "us"]
+  image    = image.x
+}
+service "canary" { image = image.x }
+optimize { weights = { cost = 1, carbon = 0.05 } }
+"#,
+    )])
+    .unwrap_or_else(|failure| panic!("{:#?}", failure.diagnostics));
+    let eu = &stack.workloads["a-eu"];
+    assert_eq!(eu.placement.apart_from, ["a-us", "canary"]);
+    assert_eq!(eu.placement.together_with, ["b-eu", "b-us"]);
+    let calls = [("b-eu".to_owned(), 20.0), ("canary".to_owned(), 1000.0)];
+    assert_eq!(eu.calls, calls.into());
+    let kept_in = &stack.models["m"].weights.as_ref().expect("it has weights").kept_in;
+    assert_eq!(kept_in, &Some(("aws".to_owned(), "us-east-1".to_owned())));
+    let weights = ObjectiveWeights { cost: 1.0, carbon: 0.05, latency: 0.0 };
+    assert_eq!(stack.optimize.weights, Some(weights));
+}
+
+#[test]
 fn what_is_known_after_apply_goes_through() {
     let text = r#"
 cloud "aws" {}

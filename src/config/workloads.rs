@@ -164,31 +164,48 @@ fn calls(reader: &Reader, instance: &Instance) -> BTreeMap<String, f64> {
     calls.into_iter().collect()
 }
 
-/// Whom services call must be services; all are known by now.
-pub(super) fn check_calls(workloads: &BTreeMap<String, Workload>, notes: &Notes) {
-    for workload in workloads.values() {
-        for callee in workload.calls.keys() {
-            let is_service = |workload: &&Workload| workload.job.is_none();
-            if workloads.get(callee).filter(is_service).is_some() {
-                continue;
+/// Whom services call must be services; all are known by now. A repeated service that calls another
+/// repeated one means the instance of its own key.
+pub(super) fn settle_calls(workloads: &mut BTreeMap<String, Workload>, notes: &Notes) {
+    let mut settled: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    for (name, workload) in workloads.iter() {
+        let mut calls = BTreeMap::new();
+        for (callee, mbps) in &workload.calls {
+            let key = workload.reference.strip_prefix(&workload.path).unwrap_or_default();
+            let own = format!("service.{callee}{key}");
+            let is_service = |other: &&Workload| other.job.is_none();
+            let by_key = || workloads.iter().find(|(_, other)| other.reference == own);
+            let named = workloads.get(callee).filter(is_service).map(|_| callee);
+            match named.or_else(|| by_key().map(|(name, _)| name)) {
+                Some(found) => drop(calls.insert(found.clone(), *mbps)),
+                None => notes.report(no_service(workloads, workload, callee, notes)),
             }
-            let path = format!("service.{callee}");
-            let mut instances = workloads.iter().filter(|(_, other)| other.path == path);
-            let services = workloads.iter().filter(|(_, other)| is_service(other));
-            let near = nearest(callee, services.map(|(name, _)| name.as_str()));
-            let hint = match (instances.next(), near) {
-                (Some((name, _)), _) => format!("name one of its instances: `calls {name:?}`"),
-                (None, Some(near)) => format!("did you mean {near:?}?"),
-                (None, None) => format!("declare it: `service {callee:?} {{ … }}`"),
-            };
-            let detail = format!("`{}` calls {callee:?}, which is no service.", workload.reference);
-            let at =
-                notes.spans.borrow().get(&format!("{}.calls.{callee}", workload.path)).cloned();
-            notes.report(
-                Diagnostic::error("Reference to undeclared block", detail).at(at).hint(hint),
-            );
         }
+        settled.insert(name.clone(), calls);
     }
+    for (name, calls) in settled {
+        workloads.get_mut(&name).expect("it is one of them").calls = calls;
+    }
+}
+
+fn no_service(
+    workloads: &BTreeMap<String, Workload>,
+    workload: &Workload,
+    callee: &str,
+    notes: &Notes,
+) -> Diagnostic {
+    let path = format!("service.{callee}");
+    let instance = workloads.iter().find(|(_, other)| other.path == path);
+    let services = workloads.iter().filter(|(_, other)| other.job.is_none());
+    let near = nearest(callee, services.map(|(name, _)| name.as_str()));
+    let hint = match (instance, near) {
+        (Some((name, _)), _) => format!("name one of its instances: `calls {name:?}`"),
+        (None, Some(near)) => format!("did you mean {near:?}?"),
+        (None, None) => format!("declare it: `service {callee:?} {{ … }}`"),
+    };
+    let detail = format!("`{}` calls {callee:?}, which is no service.", workload.reference);
+    let at = notes.spans.borrow().get(&format!("{}.calls.{callee}", workload.path)).cloned();
+    Diagnostic::error("Reference to undeclared block", detail).at(at).hint(hint)
 }
 
 /// Names become those of Kubernetes objects.

@@ -33,7 +33,8 @@
 //! z[s,ρ] = z[t,ρ]                                        together_with
 //! ```
 //!
-//! The budget is no row: what is minimised is compared with it afterwards. In the *elastic* form each
+//! The budget is no row: what is minimised is compared with it afterwards. Where `weights` are minimised instead,
+//! dollars count by theirs, a node by its carbon and a replica by its milliseconds; then the budget is a row. In the *elastic* form each
 //! limit may be exceeded by an amount that is a column of its own, to find out which limits clash.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,8 +58,10 @@ pub(super) struct Formulation<'a> {
     pub seats: Vec<Vec<(usize, usize)>>,
     /// By position of the candidate.
     pub nodes: Vec<usize>,
-    /// Dollars a month, by column.
+    /// What is minimised, by column: dollars a month, or what they and others weigh.
     pub cost: Vec<f64>,
+    /// Dollars a month, by column, where weights are minimised instead.
+    dollars: Option<Vec<f64>>,
     /// What decides between placements of equal cost, by column.
     pub preference: Vec<f64>,
     /// In the elastic form: by how much limits are exceeded.
@@ -114,6 +117,7 @@ impl<'a> Formulation<'a> {
             seats: Vec::new(),
             nodes: Vec::new(),
             cost: Vec::new(),
+            dollars: None,
             preference: Vec::new(),
             slacks: Vec::new(),
             present: BTreeMap::new(),
@@ -124,6 +128,7 @@ impl<'a> Formulation<'a> {
         this.add_sites();
         this.add_weights();
         this.add_traffic();
+        this.weigh();
         for limit in 0..problem.limits.len() {
             this.add_limit(limit, elastic);
         }
@@ -318,6 +323,25 @@ impl<'a> Formulation<'a> {
             for (site, mut terms) in by_site {
                 terms.push((sites[site], -replicas));
                 self.model.row(terms, Sense::AtMost, 0.0);
+            }
+        }
+    }
+
+    /// Turns dollars into the objective, where that is another.
+    fn weigh(&mut self) {
+        let Some(weights) = &self.problem.weights else { return };
+        self.dollars = Some(self.cost.clone());
+        for cost in &mut self.cost {
+            *cost *= weights.cost;
+        }
+        for place in 0..self.kept.len() {
+            self.cost[self.nodes[place]] += weights.carbon * self.candidate(place).carbon_kg_month;
+        }
+        for (group, seats) in self.groups.iter().zip(&self.seats) {
+            let demand = &self.problem.demands[group.demands[0]];
+            for &(place, column) in seats {
+                let ms = demand.latency_ms(&self.problem.candidates[self.kept[place]]);
+                self.cost[column] += weights.latency * ms;
             }
         }
     }
@@ -520,7 +544,14 @@ impl<'a> Formulation<'a> {
                 }
                 self.at_most(limit, elastic, without, 0.0);
             }
-            Rule::Budget { .. } => {}
+            Rule::Budget { max_month } => {
+                // The cheapest placement tells of itself whether it is above; the best by weights may be
+                // above where a cheaper one is not.
+                let Some(dollars) = &self.dollars else { return };
+                let terms = dollars.iter().copied().enumerate().filter(|(_, price)| *price != 0.0);
+                // Less by what the solver may be off.
+                self.at_most(limit, elastic, vec![terms.collect()], max_month - 1e-5);
+            }
         }
     }
 

@@ -50,6 +50,9 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<Flow>,
     pub cost: Cost,
+    /// What was minimised, where it is not the cost alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weighed: Option<Weighed>,
     pub proof: Proof,
 }
 
@@ -114,7 +117,20 @@ pub struct Cost {
     pub weights_month: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
-/// What makes the answer trustworthy, in dollars a month.
+/// A sum by weights: `objective_month` is each weight times its part.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Weighed {
+    pub objective_month: f64,
+    pub cost_weight: f64,
+    pub carbon_weight: f64,
+    /// CO2 equivalent of all nodes.
+    pub carbon_kg_month: f64,
+    pub latency_weight: f64,
+    /// Of all replicas of workloads that say from where they are used: their round trips, added up.
+    pub latency_ms: f64,
+}
+
+/// What makes the answer trustworthy, in dollars a month, or in what was minimised instead.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
     pub objective_month: f64,
@@ -159,10 +175,15 @@ fn solve_among(
     let mut packing_cuts = packed.cuts;
     let chosen = preferred(&mut formulation, packed, cost, &mut packing_cuts);
     let mut placement = settle::placement(&formulation, &chosen);
-    placement.proof = proof(placement.cost.total_month, bound_month, packing_cuts);
+    let objective_month = match &placement.weighed {
+        Some(weighed) => weighed.objective_month,
+        None => placement.cost.total_month,
+    };
+    placement.proof = proof(objective_month, bound_month, packing_cuts);
 
     for limit in &problem.limits {
         if let Rule::Budget { max_month } = limit.rule
+            && placement.weighed.is_none()
             && placement.cost.total_month > max_month + 1e-6
         {
             let Proof { objective_month, bound_month, .. } = placement.proof;

@@ -62,7 +62,10 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
             || coupled.contains(&index);
         // Types of GPU are in the candidates already.
         let models = problem.stored.iter().position(|stored| stored.demands.contains(&index));
-        let needs = format!("{:?} {:?} {models:?}", demand.size, charges_key(problem, index));
+        let from = problem.weights.as_ref().and(demand.rules.latency.as_ref());
+        let from = from.map(|rule| &rule.from);
+        let charges = charges_key(problem, index);
+        let needs = format!("{:?} {charges:?} {models:?} {from:?}", demand.size);
         let key = (needs, demand.candidates.as_slice());
         match by_key.get(&key) {
             Some(&group) if !alone => {
@@ -170,8 +173,12 @@ impl<'a> Cover<'a> {
     /// Whether candidate `a` covers candidate `b`.
     fn holds(&self, a: usize, b: usize) -> bool {
         let (one, other) = (&self.problem.candidates[a], &self.problem.candidates[b]);
-        let prices = |c: &Candidate| (c.price_month(), c.offering.price_hour);
-        if prices(one) > prices(other) || !other.usable.fits_in(one.usable) {
+        let prices = |c: &Candidate| (self.problem.node_objective(c), c.offering.price_hour);
+        // A budget counts dollars, whatever else is minimised.
+        if prices(one) > prices(other)
+            || one.price_month() > other.price_month()
+            || !other.usable.fits_in(one.usable)
+        {
             return false;
         }
         let spot = |c: &Candidate| c.offering.market == Market::Spot;
@@ -231,11 +238,26 @@ impl<'a> Cover<'a> {
             && other.1.iter().all(|&b| one.1.iter().any(|&a| self.holds(a, b)))
             && !self.must_spread(&other.1, cloud(&one.1) == cloud(&other.1))
             && !self.talks_dearer(one.0, other)
+            && !self.is_farther(&one.1, &other.1)
             && self.problem.stored.iter().all(|stored| {
                 let cost = |site: &str| stored.cost_month.get(site);
                 // Who may be at `other` may be at `one`, so a cost at `other` alone cannot be.
                 cost(other.0).is_none_or(|there| cost(one.0).is_some_and(|here| here <= there))
             })
+    }
+
+    /// Whether a group whose latency counts would be farther away at the first candidates' site.
+    fn is_farther(&self, one: &[usize], other: &[usize]) -> bool {
+        if self.problem.weights.as_ref().is_none_or(|weights| weights.latency == 0.0) {
+            return false;
+        }
+        let (Some(one), Some(there)) = (one.first(), other.first()) else { return true };
+        let [here, there] = [one, there].map(|index| &self.problem.candidates[*index]);
+        let mut groups = other.iter().flat_map(|index| self.users_of(*index));
+        groups.any(|group| {
+            let demand = &self.problem.demands[self.groups[group].demands[0]];
+            demand.latency_ms(here) > demand.latency_ms(there)
+        })
     }
 
     /// Whether traffic of a group that may be at a site could cost more from another.

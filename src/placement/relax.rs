@@ -309,7 +309,11 @@ fn needed(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
             f64::from(*min) - excess(formulation, packed, limit)
         }
         Rule::Together { .. } => 1.0 + excess(formulation, packed, limit),
-        Rule::Apart { .. } | Rule::SameSites { .. } | Rule::Budget { .. } => 0.0,
+        Rule::Budget { max_month } => {
+            let slack = formulation.slacks.iter().find(|slack| slack.limit == limit);
+            max_month + slack.map_or(0.0, |slack| packed.values[slack.amount])
+        }
+        Rule::Apart { .. } | Rule::SameSites { .. } => 0.0,
     }
 }
 

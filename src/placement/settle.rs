@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::formulation::Formulation;
 use super::search::Packed;
-use super::{Cost, Placement, Proof, Rental, Seats, Served, traffic};
+use super::{Cost, Placement, Proof, Rental, Seats, Served, Weighed, traffic};
 use crate::problem::{Amount, Candidate, Demand, Problem};
 
 /// Turns a packed solution into a placement, without its proof.
@@ -126,7 +126,27 @@ pub(super) fn placement(formulation: &Formulation, packed: &Packed) -> Placement
         egress_month,
         weights_month,
     };
-    Placement { seats, rentals, loads, traffic, cost, proof: Proof::default() }
+    let mut weighed = problem.weights.as_ref().map(|weights| Weighed {
+        cost_weight: weights.cost,
+        carbon_weight: weights.carbon,
+        latency_weight: weights.latency,
+        ..Weighed::default()
+    });
+    if let Some(weighed) = &mut weighed {
+        for (index, by_demand) in &seated {
+            let candidate = &problem.candidates[*index];
+            let nodes = rentals[&candidate.id].nodes.len() as f64;
+            weighed.carbon_kg_month += nodes * candidate.carbon_kg_month;
+            for (demand, replicas) in by_demand {
+                let ms = problem.demands[*demand].latency_ms(candidate);
+                weighed.latency_ms += ms * f64::from(*replicas);
+            }
+        }
+        weighed.objective_month = weighed.cost_weight * total_month
+            + weighed.carbon_weight * weighed.carbon_kg_month
+            + weighed.latency_weight * weighed.latency_ms;
+    }
+    Placement { seats, rentals, loads, traffic, cost, weighed, proof: Proof::default() }
 }
 
 /// What is left to hand out: (demand, replicas).

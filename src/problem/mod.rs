@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard, Tariff};
 
-use crate::config::{self, PlacementRules, SpreadOver, Stack, Workload};
+use crate::config::{self, ObjectiveWeights, PlacementRules, SpreadOver, Stack, Workload};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::placement::Placement;
 
 mod amount;
+mod carbon;
 mod fit;
 mod limits;
 mod network;
@@ -21,6 +22,7 @@ mod size;
 mod what_if;
 
 pub use amount::{Amount, Load, requests};
+pub use carbon::WORLD_GRAMS_KWH;
 pub(crate) use fit::{EEA_BESIDE_EU, EU};
 pub use limits::{Limit, Origin, Rule, SpotSaid};
 pub use network::{
@@ -52,6 +54,8 @@ pub struct Problem {
     /// Weights of the models in use, ordered by model.
     pub stored: Vec<Stored>,
     pub limits: Vec<Limit>,
+    /// What an objective other than the cost is made of.
+    pub weights: Option<ObjectiveWeights>,
     /// What runs now, as far as is known.
     pub last: Option<Placement>,
     pub warnings: Vec<Diagnostic>,
@@ -93,6 +97,8 @@ pub struct Candidate {
     pub price_hour: f64,
     /// Its nodes are a reservation's: paid for already.
     pub reserved: bool,
+    /// Of CO2 equivalent, by one node.
+    pub carbon_kg_month: f64,
 }
 
 /// Dollars a month for a site's control plane.
@@ -110,7 +116,26 @@ impl Candidate {
     }
 }
 
+impl Demand {
+    /// The estimated round trip between those who use it and a candidate, for who says where they are.
+    pub fn latency_ms(&self, candidate: &Candidate) -> f64 {
+        let rule = self.rules.latency.as_ref();
+        let place = candidate.offering.location.as_ref();
+        rule.zip(place).map_or(0.0, |(rule, place)| place.round_trip_ms(&rule.from))
+    }
+}
+
 impl Problem {
+    /// What one node counts in the objective, by month.
+    pub fn node_objective(&self, candidate: &Candidate) -> f64 {
+        match &self.weights {
+            None => candidate.price_month(),
+            Some(weights) => {
+                weights.cost * candidate.price_month() + weights.carbon * candidate.carbon_kg_month
+            }
+        }
+    }
+
     /// What a cloud's rate card charges for one replica, in dollars a month; 0 without one.
     pub fn charge_month(&self, needs: &Needs, cloud: &str) -> f64 {
         self.rate_cards.get(cloud).map_or(0.0, |card| {
@@ -152,6 +177,10 @@ pub fn pose(
             Err(unknown) => errors.extend(unknown),
         }
     }
+    for candidate in &mut all {
+        let tariff = tariffs.get(&candidate.offering.cloud);
+        candidate.carbon_kg_month = carbon::kg_month(&candidate.offering, tariff);
+    }
     // A reservation's own offering wins over a catalog's of the same name, then the cheaper one.
     all.sort_by(|a, b| {
         (&a.id, !a.reserved).cmp(&(&b.id, !b.reserved)).then(a.price_hour.total_cmp(&b.price_hour))
@@ -191,7 +220,9 @@ pub fn pose(
         true => Network::default(),
         false => network::network(stack, &candidates, tariffs),
     };
+    warnings.extend(doubtful_weights(stack, &demands, &candidates, tariffs));
     Ok(Problem {
+        weights: stack.optimize.weights.clone(),
         stored: network::stored(stack, &demands, &candidates, tariffs),
         demands,
         candidates,
@@ -246,6 +277,7 @@ fn candidate(cloud: &Cloud, offering: Offering) -> Candidate {
         usable: Size::of_node(&offering),
         price_hour,
         reserved: false,
+        carbon_kg_month: 0.0,
         offering,
     }
 }
@@ -349,6 +381,48 @@ fn keep_useful(
     }
     let kept = all.into_iter().enumerate().filter(|(old, _)| used.contains(old));
     (kept.map(|(_, candidate)| candidate).collect(), renumbered)
+}
+
+/// Weights that say nothing, and what stands in for what nobody published.
+fn doubtful_weights(
+    stack: &Stack,
+    demands: &[Demand],
+    candidates: &[Candidate],
+    tariffs: &BTreeMap<String, Tariff>,
+) -> Vec<Diagnostic> {
+    let Some(weights) = &stack.optimize.weights else { return Vec::new() };
+    let mut warnings = Vec::new();
+    let mut warn = |summary: &str, detail: String, hint: &str| {
+        let at = stack.span("optimize.weights");
+        warnings.push(Diagnostic::warning(summary, detail).at(at).hint(hint));
+    };
+    let is_dark = |candidate: &&Candidate| {
+        let tariff = tariffs.get(&candidate.offering.cloud);
+        let region = tariff.and_then(|tariff| tariff.regions.get(&candidate.offering.region));
+        region.is_none_or(|region| region.grid_grams_kwh.is_none())
+    };
+    let dark: BTreeSet<&str> =
+        candidates.iter().filter(is_dark).map(|candidate| candidate.site.as_str()).collect();
+    if weights.carbon > 0.0 && !dark.is_empty() {
+        let dark: Vec<&str> = dark.into_iter().collect();
+        let shown = dark.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let more = match dark.len().saturating_sub(5) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let detail = format!(
+            "Nobody published what a kilowatt-hour emits at {shown}{more}. The world's average of \
+             {WORLD_GRAMS_KWH} g stands in."
+        );
+        warn("Carbon intensity is not known", detail, "name `regions` whose grid is known");
+    }
+    if weights.latency > 0.0 && demands.iter().all(|demand| demand.rules.latency.is_none()) {
+        let detail =
+            "No workload says from where it is used, so the weight of latency says nothing.";
+        let hint = "add `latency { from = { latitude = …, longitude = … }, max = \"300ms\" }` to a `placement`";
+        warn("Weight without effect", detail.to_owned(), hint);
+    }
+    warnings
 }
 
 fn site_prices(

@@ -186,14 +186,27 @@ pub fn placement(placement: &Placement, paint: Paint, width: usize) -> String {
             load.served_per_second
         );
     }
+    let sign = if placement.weighed.is_none() { "$" } else { "" };
     let _ = writeln!(
         text,
-        "\n  Objective ${} a month, bound ${}, gap {:.2} % ({}).",
+        "\n  Objective {sign}{} a month, bound {sign}{}, gap {:.2} % ({}).",
         dollars(proof.objective_month),
         dollars(proof.bound_month),
         proof.gap * 100.0,
         proof.solver
     );
+    if let Some(weighed) = &placement.weighed {
+        let _ = writeln!(
+            text,
+            "  It is {} × ${} + {} × {:.0} kg CO2e + {} × {:.0} ms of all replicas.",
+            weighed.cost_weight,
+            dollars(placement.cost.total_month),
+            weighed.carbon_weight,
+            weighed.carbon_kg_month,
+            weighed.latency_weight,
+            weighed.latency_ms
+        );
+    }
     text
 }
 

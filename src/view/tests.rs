@@ -133,6 +133,7 @@ fn placement() -> Placement {
             ..Cost::default()
         },
         traffic: Vec::new(),
+        weighed: None,
         proof: Proof {
             objective_month: 1_533.0,
             bound_month: 1_533.0,

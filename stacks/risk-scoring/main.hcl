@@ -92,6 +92,11 @@ service "scoring" {
     memory     = "12GiB"
   }
 
+  # What scoring asks the features for; between clouds it is paid by the gigabyte.
+  calls "features" {
+    traffic = "2Mbps"
+  }
+
   # Two clouds at least, and no cloud with more than three of four replicas.
   placement {
     markets = ["on_demand", "reserved"]

@@ -13,6 +13,8 @@ pub struct Tariff {
     pub between: BTreeMap<(String, String), f64>,
     /// A gigabyte out of the cloud, by [`TariffRegion::internet`]: ascending, the first from 0.
     pub internet: BTreeMap<String, Vec<Tier>>,
+    /// Energy of the data centres by that of their machines (PUE); `None` where it is not published.
+    pub power_overhead: Option<f64>,
 }
 
 /// How a region is priced.

@@ -190,7 +190,10 @@ const MISTAKES: &[(&str, &str)] = &[
     ("no state store", "fleetform {\n  state \"floppy\" {}\n}"),
     ("state argument", "fleetform {\n  state \"local\" { pth = \"x\" }\n}"),
     ("goal", "optimize { minimize = \"carbon\" }"),
-    ("weights", "optimize { weights = { cost = 1 } }"),
+    ("weights", "optimize { weights = 1 }"),
+    ("an unknown weight", "optimize { weights = { cost = 1, speed = 2 } }"),
+    ("a weight below nothing", "optimize { weights = { cost = 1, carbon = -1 } }"),
+    ("weights without the cost", "optimize { weights = { carbon = 1 } }"),
     ("negative budget", "optimize { budget = -1 }"),
     // Clouds.
     ("kind", "cloud \"a\" { kind = \"gpc\" }"),

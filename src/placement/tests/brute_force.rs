@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::{Autoscale, Capacity, Quota, RateCard, Reservation};
+use fleetform_contract::{Autoscale, Capacity, Location, Quota, RateCard, Reservation};
 
 use super::support::*;
-use crate::config::{self, Model, SpotRules, Spread, SpreadOver, Weights};
+use crate::config::{
+    self, LatencyRule, Model, ObjectiveWeights, SpotRules, Spread, SpreadOver, Weights,
+};
 use crate::placement::formulation::Formulation;
 use crate::placement::{check, reduce, solve_among};
 use crate::problem::{Amount, Candidate, Carriage, Demand, Problem, Rule};
@@ -190,7 +192,9 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
                 let [a, b] = demands.map(|demand| spread(demand, SpreadOver::Region));
                 a.keys().eq(b.keys())
             }
-            Rule::CapacityCpus { .. } | Rule::Budget { .. } => unreachable!("not generated"),
+            // A budget is looked at with the cost.
+            Rule::Budget { .. } => true,
+            Rule::CapacityCpus { .. } => unreachable!("not generated"),
         };
         if !kept {
             return None;
@@ -241,7 +245,27 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
         let unit = traffic.mbps / f64::from(senders * receivers);
         routes.push((unit, scaled(from, receivers), scaled(to, senders)));
     }
-    Some(cost + sites.values().sum::<f64>() + cheapest_routes(problem, &routes))
+    let dollars = cost + sites.values().sum::<f64>() + cheapest_routes(problem, &routes);
+    let Some(weights) = &problem.weights else { return Some(dollars) };
+    let budgets = problem.limits.iter().filter_map(|limit| match limit.rule {
+        Rule::Budget { max_month } => Some(max_month),
+        _ => None,
+    });
+    if budgets.fold(f64::MAX, f64::min) < dollars - 1e-5 {
+        return None;
+    }
+    let mut objective = weights.cost * dollars;
+    for (index, candidate) in problem.candidates.iter().enumerate() {
+        objective += weights.carbon * candidate.carbon_kg_month * f64::from(nodes[index]);
+        for (demand, seats) in problem.demands.iter().zip(seats) {
+            if let (Some(rule), Some(place)) = (&demand.rules.latency, &candidate.offering.location)
+            {
+                let ms = place.round_trip_ms(&rule.from);
+                objective += weights.latency * ms * f64::from(seats[index]);
+            }
+        }
+    }
+    Some(objective)
 }
 
 /// Mbps of a unit, and units by site that are sent and received.
@@ -444,7 +468,7 @@ fn agree(problem: &Problem, seed: u64) -> Told {
             (Some(least), Ok(placement)) => {
                 told.placed += 1;
                 told.cuts += placement.proof.packing_cuts;
-                let total = placement.cost.total_month;
+                let total = placement.proof.objective_month;
                 assert!((least - total).abs() < 1e-6, "seed {seed}: {total}, least is {least}");
                 let proof = &placement.proof;
                 assert!(proof.bound_month <= least + 1e-6, "seed {seed}: {proof:?}");
@@ -565,6 +589,45 @@ fn random_loads_cost_what_trying_everything_finds() {
 fn random_problems_cost_what_trying_everything_finds() {
     let (placed, clashes, cuts) = compare((0..400).map(|seed| (seed, random(seed))), 3e5);
     assert!(placed > 200 && clashes > 40 && cuts > 5, "{placed} {clashes} {cuts}");
+}
+
+/// Carbon and latency beside the cost, and sometimes a budget, upon a random problem.
+fn weighing(seed: u64) -> World {
+    let mut world = random(seed);
+    let mut dice = Dice(seed ^ 0xc0c0);
+    for cloud in ["aws", "gcp"] {
+        let mut tariff = tariff(0.0, 0.0, [0.0; 2], 1.0);
+        for region in tariff.regions.values_mut() {
+            region.grid_grams_kwh = dice.pick(&[None, Some(20.0), Some(300.0), Some(900.0)]);
+        }
+        world.tariffs.insert(cloud.to_owned(), tariff);
+    }
+    let place = |longitude: f64| Location { latitude: 45.0, longitude, country: None };
+    for offering in world.offerings.values_mut().flatten() {
+        let longitude = if offering.region == "r1" { 10.0 } else { -80.0 };
+        offering.location = Some(place(if offering.cloud == "gcp" { 100.0 } else { longitude }));
+    }
+    for workload in world.stack.workloads.values_mut() {
+        if dice.chance(50) {
+            let from = place(dice.pick(&[10.0, -80.0, 60.0]));
+            workload.placement.latency = Some(LatencyRule { from, max_ms: 1e6 });
+        }
+    }
+    world.stack.optimize.weights = Some(ObjectiveWeights {
+        cost: dice.pick(&[1.0, 0.5]),
+        carbon: dice.pick(&[0.0, 1.0, 5.0]),
+        latency: dice.pick(&[0.0, 1.0, 10.0]),
+    });
+    if dice.chance(30) {
+        world.stack.optimize.budget_month = Some(dice.pick(&[1_000.0, 3_000.0, 6_000.0]));
+    }
+    world
+}
+
+#[test]
+fn sums_by_weights_are_what_trying_everything_finds() {
+    let (placed, clashes, _) = compare((700..900).map(|seed| (seed, weighing(seed))), 3e4);
+    assert!(placed > 60 && clashes > 10, "{placed} {clashes}");
 }
 
 #[test]

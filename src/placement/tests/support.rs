@@ -149,7 +149,7 @@ pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offeri
         images: BTreeMap::new(),
         models: BTreeMap::new(),
         workloads: workloads.into_iter().map(|workload| (name(&workload), workload)).collect(),
-        optimize: Optimize { budget_month: None, move_penalty: 0.0 },
+        optimize: Optimize { budget_month: None, move_penalty: 0.0, weights: None },
         outputs: BTreeMap::new(),
         checks: BTreeMap::new(),
         moved: Vec::new(),

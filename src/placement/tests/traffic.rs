@@ -1,9 +1,9 @@
-//! Traffic between sites and weights at sites: who runs where because of them, and what it costs.
+//! Traffic between sites, weights at sites, carbon and latency: who runs where because of them, and what is told.
 
 use std::collections::BTreeMap;
 
 use super::support::*;
-use crate::config::{Amount, Load, Model, Weights};
+use crate::config::{Amount, Load, Model, ObjectiveWeights, Weights};
 use crate::placement::{Placement, check};
 
 /// A caller and a callee; each has a node at each of three sites, and each is cheapest at another one.
@@ -178,4 +178,90 @@ fn lies_about_traffic_and_weights_are_found() {
         let broken = check(&problem, &placement).expect_err(words).join("\n");
         assert!(broken.contains(words), "{words}: {broken}");
     }
+}
+
+/// A cheap place and a clean one.
+fn clean() -> World {
+    let chat = service("chat", 2, 1);
+    let offerings = [
+        gpu("aws/r1/a/on_demand", "L4", 1, 24.0, 1.0),
+        gpu("aws/r2/a/on_demand", "L4", 1, 24.0, 1.2),
+    ];
+    let mut world = world(vec![cloud("aws")], vec![chat], offerings.into());
+    let mut tariff = tariff(0.0, 0.0, [0.0; 2], 1.0);
+    for (region, grams) in [("r1", 600.0), ("r2", 20.0)] {
+        let region = tariff.regions.get_mut(region).expect("it is there");
+        region.grid_grams_kwh = Some(grams);
+    }
+    tariff.power_overhead = Some(1.0);
+    world.tariffs.insert("aws".to_owned(), tariff);
+    world
+}
+
+#[test]
+fn carbon_has_a_price() {
+    // A node takes 72 W for its GPU, 64 × 2.12 for its CPUs and 512 × 0.392 for its memory: 408.384 W, which are
+    // 298.12 kWh a month, and 172.91 kg less at r2. It costs 146 dollars a month more.
+    let mut world = clean();
+    for (carbon, offering) in [(0.0, "aws/r1/a/on_demand"), (1.0, "aws/r2/a/on_demand")] {
+        let weights = ObjectiveWeights { cost: 1.0, carbon, latency: 0.0 };
+        world.stack.optimize.weights = Some(weights);
+        let placement = world.solve();
+        assert_eq!(at(&placement, "chat"), [offering], "{carbon}");
+        let weighed = placement.weighed.as_ref().expect("it is weighed");
+        let kwh = 0.408_384 * 730.0;
+        let kg = 2.0 * kwh * if carbon == 0.0 { 0.6 } else { 0.02 };
+        assert!((weighed.carbon_kg_month - kg).abs() < 1e-6, "{weighed:?}");
+        let objective = placement.cost.total_month + carbon * kg;
+        assert!((placement.proof.objective_month - objective).abs() < 1e-6, "{weighed:?}");
+    }
+    // The budget is about dollars: where the clean place is above it, the other one is taken.
+    world.stack.optimize.budget_month = Some(1_500.0);
+    assert_eq!(at(&world.solve(), "chat"), ["aws/r1/a/on_demand"]);
+    world.stack.optimize.budget_month = Some(1_000.0);
+    let said = world.say(&["optimize.budget"]).refusal();
+    assert!(said.contains("the budget is $1,000 a month"), "{said}");
+}
+
+#[test]
+fn lies_about_what_is_weighed_are_found() {
+    let mut world = clean();
+    world.stack.optimize.weights = Some(ObjectiveWeights { cost: 1.0, carbon: 1.0, latency: 0.0 });
+    let problem = world.problem();
+    let honest = world.solve();
+    assert_eq!(check(&problem, &honest), Ok(()));
+    type Lie = fn(&mut Placement);
+    let lies: Vec<(Lie, &str)> = vec![
+        (|p| p.weighed = None, "the weights are"),
+        (|p| p.weighed.as_mut().expect("weighed").carbon_weight = 0.5, "the weight of carbon is"),
+        (|p| p.weighed.as_mut().expect("weighed").carbon_kg_month = 1.0, "the carbon is"),
+        (|p| p.weighed.as_mut().expect("weighed").latency_ms = 1.0, "the latency is"),
+        (
+            |p| p.weighed.as_mut().expect("weighed").objective_month = 1.0,
+            "the weighed objective is",
+        ),
+    ];
+    for (lie, words) in lies {
+        let mut placement = honest.clone();
+        lie(&mut placement);
+        let broken = check(&problem, &placement).expect_err(words).join("\n");
+        assert!(broken.contains(words), "{words}: {broken}");
+    }
+}
+
+#[test]
+fn grids_that_nobody_knows_are_told() {
+    let mut world = clean();
+    world.stack.optimize.weights = Some(ObjectiveWeights { cost: 1.0, carbon: 1.0, latency: 1.0 });
+    let tariff = world.tariffs.get_mut("aws").expect("aws");
+    tariff.regions.get_mut("r2").expect("it is there").grid_grams_kwh = None;
+    let warnings = world.problem().warnings;
+    let details: Vec<&str> = warnings.iter().map(|warning| warning.detail.as_str()).collect();
+    assert_eq!(
+        details,
+        [
+            "Nobody published what a kilowatt-hour emits at aws/r2. The world's average of 473 g stands in.",
+            "No workload says from where it is used, so the weight of latency says nothing.",
+        ]
+    );
 }

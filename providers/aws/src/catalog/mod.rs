@@ -60,9 +60,15 @@ pub fn rows() -> &'static [Row] {
     ROWS.get_or_init(|| SHEET.lines().skip(1).map(parse).collect())
 }
 
-/// What is paid beside nodes.
+/// Energy of the data centres by that of their machines, as Cloud Carbon Footprint's methodology has it.
+const POWER_OVERHEAD: f64 = 1.135;
+
+/// What is paid beside nodes, and what a kilowatt-hour emits.
 pub fn tariff(control_plane_price_hour: f64) -> Tariff {
-    Tariff::read(control_plane_price_hour, TARIFF_REGIONS, NETWORK)
+    Tariff {
+        power_overhead: Some(POWER_OVERHEAD),
+        ..Tariff::read(control_plane_price_hour, TARIFF_REGIONS, NETWORK)
+    }
 }
 
 /// Where a region is.

@@ -63,9 +63,15 @@ fn in_region(region: &str) -> &'static [Row] {
     &rows[start..start + length]
 }
 
-/// What is paid beside nodes.
+/// Energy of the data centres by that of their machines, as Cloud Carbon Footprint's methodology has it.
+const POWER_OVERHEAD: f64 = 1.185;
+
+/// What is paid beside nodes, and what a kilowatt-hour emits.
 pub fn tariff(control_plane_price_hour: f64) -> Tariff {
-    Tariff::read(control_plane_price_hour, REGIONS, NETWORK)
+    Tariff {
+        power_overhead: Some(POWER_OVERHEAD),
+        ..Tariff::read(control_plane_price_hour, REGIONS, NETWORK)
+    }
 }
 
 /// Where a region is.
