@@ -15,6 +15,8 @@ use super::session::Session;
 use crate::diagnostic::Diagnostic;
 
 const FORMAT: u32 = 1;
+/// It is encrypted where the state is.
+const CONTEXT: &str = "errored";
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -43,8 +45,8 @@ pub fn keep(session: &Session<'_>, entries: &[Entry]) -> io::Result<()> {
         lineage: session.owner.lineage.clone(),
         entries: all.into_values().collect(),
     };
-    let text = serde_json::to_string_pretty(&kept).expect("entries serialize");
-    std::fs::write(path(session), text + "\n")
+    let text = serde_json::to_string_pretty(&kept).expect("entries serialize") + "\n";
+    std::fs::write(path(session), session.keys.seal(CONTEXT, text.as_bytes()))
 }
 
 /// The ends of operations that are kept there for this state.
@@ -77,6 +79,10 @@ fn read_entries(session: &Session<'_>) -> io::Result<BTreeMap<String, Entry>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         read => read?,
     };
+    let bytes = session.keys.open(CONTEXT, &bytes).map_err(|locked| {
+        let what = format!("it is encrypted and cannot be opened ({locked:?})");
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })?;
     let kept: Kept = serde_json::from_slice(&bytes)?;
     if kept.errored != FORMAT || kept.lineage != session.owner.lineage {
         let what = match kept.errored == FORMAT {

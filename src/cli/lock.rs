@@ -1,11 +1,13 @@
 //! `lock list`, `lock break` and Terraform's `force-unlock`; and what an apply tells others of itself.
 
+use std::future::Future;
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use fleetform_contract::Address;
 use fleetform_state::{
     Claim, Entry, Error, Holder, Holding, Journal, Kept, SystemClock, Terms, hold, process,
 };
@@ -149,6 +151,23 @@ pub fn locking<'a>(
         listener,
         told: &told,
     })
+}
+
+/// Does something to the log itself, while nobody else does such a thing. Applies go on meanwhile.
+pub async fn alone<T>(
+    screen: &Screen,
+    journal: &Journal,
+    work: impl Future<Output = Result<T, Vec<Diagnostic>>>,
+) -> Result<T, Vec<Diagnostic>> {
+    let clock = Arc::new(SystemClock::default());
+    let mut holding = Holding::new(journal.clone(), holder(journal), Terms::default(), clock);
+    let log = Address::new("fleetform_state", "log");
+    holding.claim([log].into(), &Waiting(screen)).await.map_err(|error| vec![told(&error)])?;
+    let worked = work.await;
+    let released = holding.release().await;
+    let worked = worked?;
+    released.map_err(|error| vec![told(&error)])?;
+    Ok(worked)
 }
 
 /// Gives back what the run held. Where the run failed its own errors count.

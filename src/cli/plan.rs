@@ -26,7 +26,7 @@ pub async fn run(screen: &Screen, arguments: &PlanArguments, ordered: &[(bool, S
     }
     screen.diagnostics(&planned.warnings);
     if let Some(path) = &arguments.out {
-        saved::write(path, &planned.plan)?;
+        saved::write(path, &planned.plan, &session.stack.encryption, &setting.directory)?;
         screen.say(&format!(
             "\n{}\n\nSaved the plan to: {}\n",
             "─".repeat(screen.width.min(77)),

@@ -1,12 +1,16 @@
 //! What every run begins with: the stack, its clouds (or the sandbox's), its state.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fleetform_contract::{Owner, Record, SecretKey, Value};
 use fleetform_providers::sandbox::{self, Running};
-use fleetform_state::{Entry, Genesis, Journal, LocalStore, Log, OutputValue, Store, Writer};
+use fleetform_state::stores::{self, Argument, Refusal, Surroundings};
+use fleetform_state::{
+    Entry, Genesis, Journal, Keys, Log, OutputValue, SealedStore, Store, Writer,
+};
 use sha2::{Digest, Sha256};
 
 use super::arguments::StackArguments;
@@ -20,6 +24,9 @@ use crate::view;
 /// The seed of the sandbox's world: the same steps give the same world everywhere.
 pub const SANDBOX_SEED: u64 = 2026;
 
+/// Where a stack's sandbox keeps its state.
+const SANDBOX_STATE: &str = ".fleetform/sandbox/state";
+
 pub struct Session<'a> {
     pub screen: &'a Screen,
     pub stack: Stack,
@@ -27,6 +34,8 @@ pub struct Session<'a> {
     pub clouds: Clouds,
     pub journal: Journal,
     pub owner: Owner,
+    /// What is written beside the state is sealed with them, too.
+    pub keys: Keys,
     /// Kept so that the emulators live as long as the session.
     pub sandbox: Option<Running>,
     files: config::Files,
@@ -117,8 +126,8 @@ impl Setting {
                 }
             });
         }
-        inputs.env = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        inputs.env = environment()
+            .into_iter()
             .filter(|(name, _)| name.starts_with("TF_VAR_") || name.starts_with("FLEETFORM_VAR_"))
             .collect();
         Ok(inputs)
@@ -140,7 +149,7 @@ impl<'a> Session<'a> {
         // The stack says where the state is, and the state has the key of the digests: the first
         // evaluation is for the place alone.
         let first = Session::stack(screen, setting)?;
-        let journal = open_state(&first, setting, None).await?;
+        let (journal, store) = open_state(&first, setting, None).await?;
         let key = journal.read(|log| log.state().secret_key()).await;
         let config = setting.config(key)?;
         let (files, mut stack) = evaluate(screen, setting, &config)?;
@@ -163,6 +172,7 @@ impl<'a> Session<'a> {
             journal,
             owner,
             sandbox: running,
+            keys: store.keys().clone(),
             files,
             config,
         })
@@ -172,8 +182,8 @@ impl<'a> Session<'a> {
     /// its state.
     pub async fn open_state(screen: &Screen, setting: &Setting) -> Result<Kept, Vec<Diagnostic>> {
         let stack = Session::stack(screen, setting)?;
-        let journal = open_state(&stack, setting, None).await?;
-        Ok(Kept { journal, stack })
+        let (journal, store) = open_state(&stack, setting, None).await?;
+        Ok(Kept { journal, store, stack })
     }
 
     /// The same; a state that has not begun begins with this.
@@ -183,17 +193,17 @@ impl<'a> Session<'a> {
         genesis: Genesis,
     ) -> Result<Kept, Vec<Diagnostic>> {
         let stack = Session::stack(screen, setting)?;
-        let journal = open_state(&stack, setting, Some(genesis)).await?;
-        Ok(Kept { journal, stack })
+        let (journal, store) = open_state(&stack, setting, Some(genesis)).await?;
+        Ok(Kept { journal, store, stack })
     }
 
     /// Where the state is kept, without reading it.
     pub fn state_store(
         screen: &Screen,
         setting: &Setting,
-    ) -> Result<Arc<dyn Store>, Vec<Diagnostic>> {
+    ) -> Result<Arc<SealedStore>, Vec<Diagnostic>> {
         let stack = Session::stack(screen, setting)?;
-        Ok(store(&stack, setting))
+        store(&stack, setting)
     }
 
     /// Makes sure that the state has begun, so that every plan and run from now on is of one lineage.
@@ -233,7 +243,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), Vec<Diagnostic>> {
         let genesis = self.journal.read(|log| log.state().genesis.clone()).await;
         let genesis = Genesis { lineage: lineage.to_owned(), ..genesis };
-        self.journal = open_state(&self.stack, setting, Some(genesis)).await?;
+        (self.journal, _) = open_state(&self.stack, setting, Some(genesis)).await?;
         lineage.clone_into(&mut self.owner.lineage);
         Ok(())
     }
@@ -278,6 +288,8 @@ impl<'a> Session<'a> {
 /// A state, opened to be looked into.
 pub struct Kept {
     pub journal: Journal,
+    /// What the journal writes to.
+    pub store: Arc<SealedStore>,
     pub stack: Stack,
 }
 
@@ -351,15 +363,47 @@ fn evaluate(
     }
 }
 
-/// The store of a stack's state.
-fn store(stack: &Stack, setting: &Setting) -> Arc<dyn Store> {
-    let StateSettings::Local { path } = &stack.state;
-    let mut directory =
-        if setting.sandbox { setting.data().join("state") } else { setting.directory.join(path) };
-    if let Some(environment) = &setting.environment {
-        directory = directory.join("envs").join(environment);
-    }
-    Arc::new(LocalStore::new(directory))
+/// The process's environment, as far as it is text.
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// The store of a stack's state. Sandboxes have one of their own, whatever the stack says.
+fn store(stack: &Stack, setting: &Setting) -> Result<Arc<SealedStore>, Vec<Diagnostic>> {
+    let settings = match setting.sandbox {
+        true => {
+            let path = Argument::Text(SANDBOX_STATE.to_owned());
+            StateSettings { arguments: [("path".to_owned(), path)].into(), ..Default::default() }
+        }
+        false => stack.state.clone(),
+    };
+    let around = Surroundings {
+        stack: stack.name.clone(),
+        environment: setting.environment.clone(),
+        directory: setting.directory.clone(),
+        variables: environment(),
+    };
+    let refused = |block: &str, refusal: Refusal| {
+        let path = match refusal.argument {
+            Some(argument) => format!("fleetform.{block}.{argument}"),
+            None => format!("fleetform.{block}"),
+        };
+        vec![
+            Diagnostic::error(refusal.summary, refusal.detail)
+                .hint(refusal.hint)
+                .at(stack.span(&path)),
+        ]
+    };
+    let store = match &setting.store {
+        Some(Injected(store)) => Arc::clone(store),
+        None => stores::open(&settings, &around).map_err(|refusal| refused("state", refusal))?,
+    };
+    let keys =
+        Keys::new(&stack.encryption, &around).map_err(|refusal| refused("encryption", refusal))?;
+    Ok(Arc::new(SealedStore::new(store, keys)))
 }
 
 /// Opens a stack's state. One that has not begun will begin with `genesis`.
@@ -367,18 +411,15 @@ async fn open_state(
     stack: &Stack,
     setting: &Setting,
     genesis: Option<Genesis>,
-) -> Result<Journal, Vec<Diagnostic>> {
+) -> Result<(Journal, Arc<SealedStore>), Vec<Diagnostic>> {
     let genesis = genesis.unwrap_or_else(|| match setting.sandbox {
         true => sandbox_genesis(&stack.name, setting.environment.as_deref()),
         false => Genesis::random(stack.name.clone()),
     });
     let writer = Writer { run: uuid::Uuid::new_v4().to_string(), clock: Box::new(now) };
-    let store = match &setting.store {
-        Some(Injected(store)) => Arc::clone(store),
-        None => store(stack, setting),
-    };
-    let opened = Log::open(store, writer, genesis).await;
-    opened.map(Journal::new).map_err(|error| vec![unreadable(&error)])
+    let store = store(stack, setting)?;
+    let opened = Log::open(Arc::clone(&store) as Arc<dyn Store>, writer, genesis).await;
+    opened.map(|log| (Journal::new(log), store)).map_err(|error| vec![unreadable(&error)])
 }
 
 /// The sandbox's states are reproducible, as its world is: a lineage and a key from the names.

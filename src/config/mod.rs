@@ -17,6 +17,7 @@ mod expression;
 mod fields;
 mod format;
 pub mod functions;
+mod keeping;
 mod operators;
 mod quantity;
 mod read;
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use fleetform_contract::{SecretKey, Value, Vault};
+use fleetform_state::KeySources;
 
 use crate::diagnostic::{Diagnostic, Sources};
 use declare::Source;
@@ -209,7 +211,8 @@ fn build(
         moved: Vec::new(),
         removed: Vec::new(),
         imports: Vec::new(),
-        state: StateSettings::Local { path: "state".into() },
+        state: StateSettings::default(),
+        encryption: KeySources::default(),
         spans: BTreeMap::new(),
         warnings: Vec::new(),
         vault: vault.clone(),

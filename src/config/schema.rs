@@ -89,10 +89,22 @@ static FREE: Schema = Schema { attributes: &[], blocks: &[], later: &[], free: t
 
 static FLEETFORM: Schema = Schema {
     attributes: &["required_version"],
-    blocks: &[Nested { name: "state", labelled: true, repeatable: false, schema: &FREE }],
-    later: &["encryption"],
+    blocks: &[
+        Nested { name: "state", labelled: true, repeatable: false, schema: &FREE },
+        once("encryption", &ENCRYPTION),
+    ],
+    later: &[],
     free: false,
 };
+
+static ENCRYPTION: Schema = Schema {
+    attributes: &["key_file", "passphrase_env"],
+    blocks: &[many("previous", &KEY)],
+    later: &[],
+    free: false,
+};
+
+static KEY: Schema = leaf(&["key_file", "passphrase_env"]);
 
 static VARIABLE: Schema = Schema {
     attributes: &["default", "description", "nullable", "sensitive", "type"],

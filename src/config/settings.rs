@@ -9,7 +9,7 @@ use super::declare::Declared;
 use super::evaluate::Run;
 use super::expression::Frame;
 use super::fields::Reader;
-use super::{Assertion, Check, ObjectiveWeights, Output, Stack, StateSettings, nearest};
+use super::{Assertion, Check, ObjectiveWeights, Output, Stack, keeping};
 use crate::diagnostic::{Diagnostic, Span};
 
 pub(super) fn read(run: &Run, declared: &Declared, stack: &mut Stack) {
@@ -140,36 +140,16 @@ fn fleetform(reader: &Reader, stack: &mut Stack) {
             ),
         }
     }
-    let states = reader.section.sections.get("state").map_or(&[][..], Vec::as_slice);
-    for state in states {
+    for state in reader.section.sections.get("state").map_or(&[][..], Vec::as_slice) {
         let path = format!("{}.state", reader.path);
         let state = Reader { section: state, path: &path, ..*reader };
         state.note_spans();
-        let kind = state.section.label.as_deref().unwrap_or_default();
-        match kind {
-            "local" => {
-                for name in state.section.attributes.keys().filter(|name| *name != "path") {
-                    let hint = nearest(name, ["path"]).map(|near| format!("did you mean `{near}`?"));
-                    let detail = format!("An argument named {name:?} is not expected in `state \"local\"`.");
-                    state.fail(name, "Unsupported argument", detail, &hint.unwrap_or_default());
-                }
-                if let Some(path) = state.filled("path") {
-                    stack.state = StateSettings::Local { path: path.into() };
-                }
-            }
-            "azblob" | "gcs" | "postgres" | "s3" => state.fail(
-                "",
-                "Not supported yet",
-                format!("The language has the state store {kind:?}, and this version of Fleetform does not act on it."),
-                "use `state \"local\" { path = \"state\" }`",
-            ),
-            _ => state.fail(
-                "",
-                "Unknown state store",
-                format!("There is no state store {kind:?}."),
-                "use `state \"local\" { path = \"state\" }`",
-            ),
+        if let Some(settings) = keeping::state(&state) {
+            stack.state = settings;
         }
+    }
+    if let Some(keys) = reader.block("encryption", |encryption| keeping::encryption(&encryption)) {
+        stack.encryption = keys;
     }
 }
 

@@ -7,6 +7,8 @@ use fleetform_contract::{
     Address, Autoscale, Cloud, Health, JobSettings, Location, Market, Needs, SecretEnv, Value,
     Vault,
 };
+use fleetform_state::KeySources;
+pub use fleetform_state::stores::Settings as StateSettings;
 
 use crate::diagnostic::{Diagnostic, Sources, Span};
 
@@ -33,7 +35,10 @@ pub struct Stack {
     pub moved: Vec<Moved>,
     pub removed: Vec<Removed>,
     pub imports: Vec<Import>,
+    /// Where the state is kept.
     pub state: StateSettings,
+    /// What encrypts the state and saved plans.
+    pub encryption: KeySources,
     /// Where things were said, by dotted path: `service.chat`, `service.chat.resources.gpus`,
     /// `cloud.aws.quota.0`, `optimize.budget`.
     pub spans: BTreeMap<String, Span>,
@@ -250,13 +255,6 @@ pub struct Import {
     pub id: String,
     /// The lineage that its tags name, where it is taken over from another stack.
     pub lineage: Option<String>,
-}
-
-/// Where the state is kept.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StateSettings {
-    /// A directory; relative to the stack's.
-    Local { path: PathBuf },
 }
 
 impl Stack {

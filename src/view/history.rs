@@ -16,11 +16,21 @@ use crate::plan::{Action, Change, differences};
 type Operations<'a> = BTreeMap<&'a str, (&'a Address, Did)>;
 
 fn operations(lines: &[Line]) -> Operations<'_> {
-    let begun = lines.iter().filter_map(|line| match &line.entry {
-        Entry::Begin { op, address, action, .. } => Some((op.as_str(), (address, *action))),
-        _ => None,
-    });
-    begun.collect()
+    let mut begun = Operations::new();
+    for line in lines {
+        match &line.entry {
+            Entry::Begin { op, address, action, .. } => {
+                begun.insert(op.as_str(), (address, *action));
+            }
+            // What was under way when the older entries were compacted.
+            Entry::Beginning { state, .. } => {
+                let open = state.open.iter();
+                begun.extend(open.map(|(op, open)| (op.as_str(), (&open.address, open.action))));
+            }
+            _ => {}
+        }
+    }
+    begun
 }
 
 /// What an entry says, in one word and the address that it is about.
@@ -55,6 +65,8 @@ fn told<'a>(entry: &'a Entry, operations: &Operations<'a>) -> (&'static str, Opt
         Entry::Claim { .. } => ("claimed", None),
         Entry::Release { .. } => ("released", None),
         Entry::Fence { .. } => ("fenced", None),
+        Entry::Beginning { .. } => ("begins here", None),
+        Entry::Compacted { .. } => ("compacted", None),
     }
 }
 
@@ -107,9 +119,13 @@ fn summary(run: &Run<'_>, lines: &[Line], operations: &Operations<'_>) -> String
     if !parts.is_empty() {
         return parts.join(", ");
     }
-    match run.lines.iter().any(|line| matches!(line.entry, Entry::Genesis(_))) {
-        true => "began the state".to_owned(),
-        false => "placement or outputs only".to_owned(),
+    let has = |is_it: fn(&Entry) -> bool| run.lines.iter().any(|line| is_it(&line.entry));
+    if has(|entry| matches!(entry, Entry::Genesis(_))) {
+        "began the state".to_owned()
+    } else if has(|entry| matches!(entry, Entry::Compacted { .. })) {
+        "compacted older entries".to_owned()
+    } else {
+        "placement or outputs only".to_owned()
     }
 }
 
@@ -133,7 +149,19 @@ pub fn runs(runs: &[&Run<'_>], lines: &[Line]) -> String {
             ]
         })
         .collect();
-    table("", &columns, &rows)
+    match compacted(lines) {
+        Some(through) => format!(
+            "{}\nWhat was before entry {through} was compacted: the state is known from there on.\n",
+            table("", &columns, &rows)
+        ),
+        None => table("", &columns, &rows),
+    }
+}
+
+/// The entry up to which a history was compacted.
+pub fn compacted(lines: &[Line]) -> Option<u64> {
+    let first = lines.first()?;
+    matches!(first.entry, Entry::Beginning { .. }).then_some(first.number)
 }
 
 /// Every entry of a run.
@@ -152,6 +180,7 @@ pub fn entries(run: &Run<'_>, lines: &[Line]) -> String {
                 Entry::Protected { by, .. } => about = format!("{about} by {by}"),
                 Entry::Failed { message, .. } => about = format!("{about}: {message}"),
                 Entry::Claim { addresses, .. } => about = format!("{} addresses", addresses.len()),
+                Entry::Compacted { through, .. } => about = format!("up to entry {through}"),
                 Entry::Fence { run, by } => about = format!("{} by {by}", short(run)),
                 _ => {}
             }

@@ -1,8 +1,8 @@
 //! What an apply writes into the state, by the number of its resources: `cargo bench -p fleetform-state`.
 //!
 //! An apply claims its addresses, begins and ends every operation, ten at once, and releases. The store
-//! is in memory and counts every byte that it is given: batches and snapshots. The figures
-//! of a run are kept in `benches/README.md`.
+//! is in memory and counts every byte that it is given: batches and snapshots, in clear and encrypted. The
+//! figures of a run are kept in `benches/README.md`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use fleetform_contract::{Address, Record, Resource, Value};
 use fleetform_state::hold::Listener;
+use fleetform_state::stores::Surroundings;
 use fleetform_state::{
-    Action, Claim, Entry, Genesis, Holder, Holding, Journal, Log, MemoryStore, SystemClock, Terms,
-    Writer, verify,
+    Action, Claim, Entry, Genesis, Holder, Holding, Journal, KeySource, KeySources, Keys, Log,
+    MemoryStore, SealedStore, Store, SystemClock, Terms, Writer, verify,
 };
 use futures::StreamExt;
 
@@ -69,14 +70,24 @@ struct Written {
     seconds: f64,
 }
 
-async fn apply(count: usize) -> Written {
-    let store = MemoryStore::default();
+fn passphrase() -> Keys {
+    let variables = [("PASSPHRASE".to_owned(), "correct horse battery".to_owned())].into();
+    let around = Surroundings { variables, ..Surroundings::default() };
+    let current = Some(KeySource::PassphraseEnv("PASSPHRASE".into()));
+    let keys = Keys::new(&KeySources { current, previous: Vec::new() }, &around);
+    keys.unwrap_or_else(|refusal| panic!("{refusal:?}"))
+}
+
+async fn apply(count: usize, keys: Keys) -> Written {
+    let memory = MemoryStore::default();
+    let store = Arc::new(SealedStore::new(Arc::new(memory.clone()), keys));
     let writer = Writer {
         run: "e0ed7449-60bd-45fb-aba3-d296cbe81981".into(),
         clock: Box::new(|| "2026-01-01T00:00:00.000000000Z".into()),
     };
     let started = Instant::now();
-    let log = Log::open(Arc::new(store.clone()), writer, Genesis::random("bench")).await;
+    let log =
+        Log::open(Arc::clone(&store) as Arc<dyn Store>, writer, Genesis::random("bench")).await;
     let journal = Journal::new(log.expect("memory opens"));
     let clock = Arc::new(SystemClock::default());
     let mut holding = Holding::new(journal.clone(), Holder::default(), Terms::default(), clock);
@@ -95,9 +106,9 @@ async fn apply(count: usize) -> Written {
         .await;
     holding.release().await.expect("memory keeps");
     let seconds = started.elapsed().as_secs_f64();
-    let report = verify(&store).await.expect("the log is whole");
+    let report = verify(&*store).await.expect("the log is whole");
     Written {
-        bytes: store.bytes_written(),
+        bytes: memory.bytes_written(),
         entries: report.entries,
         batches: report.batches,
         seconds,
@@ -114,17 +125,19 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime starts");
     println!(
-        "| resources | bytes written | a resource | against the first | entries | batches | seconds |"
+        "| kept | resources | bytes written | a resource | against the first | entries | batches | seconds |"
     );
-    println!("|---|---|---|---|---|---|---|");
-    let mut first = None;
-    for &count in counts {
-        let written = runtime.block_on(apply(count));
-        let each = written.bytes as f64 / count as f64;
-        let ratio = each / *first.get_or_insert(each);
-        println!(
-            "| {count} | {} | {each:.0} | {ratio:.2} | {} | {} | {:.2} |",
-            written.bytes, written.entries, written.batches, written.seconds
-        );
+    println!("|---|---|---|---|---|---|---|---|");
+    for (kept, keys) in [("in clear", Keys::none()), ("encrypted", passphrase())] {
+        let mut first = None;
+        for &count in counts {
+            let written = runtime.block_on(apply(count, keys.clone()));
+            let each = written.bytes as f64 / count as f64;
+            let ratio = each / *first.get_or_insert(each);
+            println!(
+                "| {kept} | {count} | {} | {each:.0} | {ratio:.2} | {} | {} | {:.2} |",
+                written.bytes, written.entries, written.batches, written.seconds
+            );
+        }
     }
 }

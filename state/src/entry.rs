@@ -7,12 +7,12 @@ use fleetform_contract::{Address, Record, Resource, SecretKey, Value};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Holder;
+use crate::{Holder, State};
 
 /// The version of the format that this crate writes. It reads this one and all before it.
 ///
-/// 1: operations, records, placement and outputs. 2: claims.
-pub const FORMAT: u32 = 2;
+/// 1: operations, records, placement and outputs. 2: claims. 3: logs that begin in their middle.
+pub const FORMAT: u32 = 3;
 
 /// One thing that happened. On disk the variant is the only key: `{"begin": {…}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +78,20 @@ pub enum Entry {
         run: String,
         /// Who did it, in words.
         by: String,
+    },
+    /// What a log begins with whose older entries were compacted: their fold. Only the first, and in
+    /// place of the batch that held the entry with its number.
+    Beginning {
+        /// The hash of the entry with that number.
+        head: String,
+        state: Box<State>,
+    },
+    /// Everything up to an entry was compacted.
+    Compacted {
+        /// The number of that entry.
+        through: u64,
+        /// The hash of the beginning that stands for it.
+        beginning: String,
     },
 }
 

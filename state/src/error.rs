@@ -36,6 +36,11 @@ pub enum Error {
     /// The caller wants to append something that cannot have happened.
     #[error("refused to write to the state log: {0}")]
     Refused(Inconsistent),
+    /// The caller asks for what was before the log's beginning.
+    #[error(
+        "the log was compacted: what was before entry {through} is gone, and with it entry {entry}"
+    )]
+    Compacted { entry: u64, through: u64 },
     /// Another run began this state between our reading and our writing.
     #[error("another run has begun this state meanwhile, with lineage {lineage}")]
     Begun { lineage: String },
@@ -83,6 +88,9 @@ impl Error {
             Error::Fenced { .. } => "Run the command again: what this run had begun is settled by \
                 whoever goes on from here, by looking at the clouds."
                 .into(),
+            Error::Compacted { through, .. } => {
+                format!("The state is known from entry {through} on.")
+            }
             Error::Begun { .. } => "Run the command again; it will plan against that state.".into(),
         }
     }

@@ -16,6 +16,7 @@
 
 mod claims;
 mod clock;
+mod compact;
 mod entry;
 mod error;
 pub mod hold;
@@ -24,12 +25,14 @@ mod line;
 mod log;
 mod past;
 pub mod process;
+pub mod seal;
 mod state;
 mod store;
 pub mod stores;
 
 pub use claims::{Claim, Claims, Holder};
 pub use clock::{Clock, SystemClock};
+pub use compact::{Compaction, compact};
 pub use entry::{Action, Entry, FORMAT, Genesis, KeyBytes, OutputValue};
 pub use error::Error;
 pub use hold::{Holding, Terms};
@@ -37,6 +40,9 @@ pub use journal::Journal;
 pub use line::Line;
 pub use log::{Log, Report, Writer, history, verify};
 pub use past::{Run, as_of, damages, runs};
+pub use seal::{KeySource, KeySources, Keys, Locked};
 pub use state::{Inconsistent, OpenOperation, State};
 pub use store::{Batch, Kept, Put, Snapshot, Store};
-pub use stores::{HttpStore, LocalStore, MemoryStore, ObjectStore, PostgresStore};
+pub use stores::{
+    HttpStore, LocalStore, MemoryStore, ObjectStore, PostgresStore, SealedStore, Sealing,
+};

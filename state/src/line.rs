@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Entry, Error};
+use crate::{Batch, Entry, Error, FORMAT, State};
 
 /// The `previous` of the first entry.
 pub(crate) const NOTHING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -69,6 +69,85 @@ pub(crate) fn encode(head: &Head, time: &str, run: &str, entries: &[Entry]) -> (
         bytes.push(b'\n');
     }
     (bytes, head)
+}
+
+/// How a batch starts that stands for everything before it.
+const BEGINNING: &[u8] = b"{\"beginning\":";
+
+/// What a log begins with whose older entries are gone.
+#[derive(Serialize, Deserialize)]
+struct Beginning {
+    beginning: Box<State>,
+    format: u32,
+    /// The last entry in it.
+    number: u64,
+    /// The first entry of the batch that it stands in place of.
+    batch: u64,
+    time: String,
+    run: String,
+    /// The hash of the entry `number`, which the next one follows.
+    head: String,
+}
+
+/// The batch that a log begins with from now on, in place of the batch from `first` to `head`; and
+/// its hash.
+pub(crate) fn encode_beginning(
+    head: &Head,
+    first: u64,
+    time: &str,
+    run: &str,
+    state: State,
+) -> (Batch, String) {
+    let beginning = Beginning {
+        beginning: Box::new(state),
+        format: FORMAT,
+        number: head.number,
+        batch: first,
+        time: time.to_owned(),
+        run: run.to_owned(),
+        head: head.hash.clone(),
+    };
+    let (mut bytes, hash) = seal(serde_json::to_vec(&beginning).expect("states serialize"));
+    bytes.push(b'\n');
+    (Batch { first, bytes }, hash)
+}
+
+/// The batches from the one on that the log begins with: a crash may have left older ones.
+pub(crate) fn from_beginning(mut batches: Vec<Batch>) -> Vec<Batch> {
+    let start = batches.iter().rposition(|batch| is_beginning(&batch.bytes)).unwrap_or(0);
+    batches.split_off(start)
+}
+
+pub(crate) fn is_beginning(bytes: &[u8]) -> bool {
+    bytes.starts_with(BEGINNING)
+}
+
+/// The line of a beginning, and the head behind it.
+pub(crate) fn decode_beginning(batch: &Batch, place: &str) -> Result<(Line, Head), Error> {
+    let damaged =
+        |what: String| Error::Damaged { place: place.to_owned(), entry: Some(batch.first), what };
+    let text = batch.bytes.strip_suffix(b"\n").unwrap_or_default();
+    let hash = unseal(text)
+        .ok_or_else(|| damaged("the beginning of the log does not match its own hash".into()))?;
+    let read: Beginning = serde_json::from_slice(text).map_err(|error| unknown(place, &error))?;
+    if read.format > FORMAT {
+        let what = format!("format {} is newer than {FORMAT}", read.format);
+        return Err(Error::Version { place: place.to_owned(), what });
+    }
+    if read.batch != batch.first || read.beginning.serial != read.number {
+        return Err(damaged(format!("it is the beginning of the log at entry {}", read.batch)));
+    }
+    let head = Head { number: read.number, hash: read.head.clone() };
+    let line = Line {
+        number: read.number,
+        more: 0,
+        time: read.time,
+        run: read.run,
+        previous: String::new(),
+        entry: Entry::Beginning { head: read.head, state: read.beginning },
+        hash: hash.to_owned(),
+    };
+    Ok((line, head))
 }
 
 /// What binds a line to its neighbours. Reading only this much is cheap.

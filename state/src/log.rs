@@ -40,12 +40,24 @@ pub struct Log {
     entries_since: u64,
     bytes_since: u64,
     snapshot_bytes: u64,
+    /// Where the log begins, if not with its genesis.
+    beginning: Option<Anchor>,
+}
+
+/// A beginning that an entry behind it must name: else it may be an older one, put back.
+struct Anchor {
+    hash: String,
+    place: String,
+    batch: u64,
 }
 
 /// What [`verify`] looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// The number of the last one.
     pub entries: u64,
+    /// The number of the last entry that was compacted.
+    pub beginning: Option<u64>,
     pub batches: u64,
     /// The number of the last entry in the newest snapshot.
     pub snapshot: Option<u64>,
@@ -83,17 +95,25 @@ impl Log {
             entries_since: 0,
             bytes_since: 0,
             snapshot_bytes: 0,
+            beginning: None,
         };
         let snapshot = read_snapshot(&*log.store).await?;
         let image =
             snapshot.as_ref().map(|snapshot| read_image(&*log.store, snapshot)).transpose()?;
-        let mut batches = read_from(&*log.store, 1).await?.into_iter();
-        if let (Some(snapshot), Some(image)) = (&snapshot, image) {
+        let batches = line::from_beginning(read_from(&*log.store, 1).await?);
+        let mut batches = batches.into_iter().peekable();
+        if let Some(batch) = batches.next_if(|batch| line::is_beginning(&batch.bytes)) {
+            log.take(&batch)?;
+        }
+        if let (Some(snapshot), Some(image)) = (&snapshot, image)
+            && image.number >= log.head.number
+        {
             log.start_from(snapshot, image, &mut batches)?;
         }
         for batch in batches {
             log.take(&batch)?;
         }
+        log.settle_beginning().await?;
         Ok(log)
     }
 
@@ -229,14 +249,50 @@ impl Log {
         for batch in batches {
             self.take(&batch)?;
         }
+        self.settle_beginning().await?;
         Ok(ours)
     }
 
     /// Checks and folds a batch of the store.
     fn take(&mut self, batch: &Batch) -> Result<(), Error> {
+        if line::is_beginning(&batch.bytes) {
+            return self.begin(batch);
+        }
         let (lines, head) = decode(&*self.store, &self.head, batch)?;
         let lines = lines.iter().map(|line| (&line.run[..], &line.entry));
         self.advance(lines, head, batch.first, batch.bytes.len())
+    }
+
+    /// Starts from a beginning. Who was asleep while the log was compacted goes on from there, too.
+    fn begin(&mut self, batch: &Batch) -> Result<(), Error> {
+        let place = self.store.place(Kept::Batch(batch.first));
+        let (line, head) = line::decode_beginning(batch, &place)?;
+        let Entry::Beginning { state, .. } = line.entry else { unreachable!("it is one") };
+        self.state = *state;
+        self.head = head;
+        self.last_batch = batch.first;
+        self.beginning = Some(Anchor { hash: line.hash, place, batch: batch.first });
+        Ok(())
+    }
+
+    /// Makes sure that an entry of the log names its beginning.
+    async fn settle_beginning(&mut self) -> Result<(), Error> {
+        if self.is_anchored() {
+            return Ok(());
+        }
+        // The log may have been compacted while it was read: that entry was there before the beginning.
+        for batch in read_from(&*self.store, self.head.number + 1).await? {
+            self.take(&batch)?;
+        }
+        match &self.beginning {
+            Some(anchor) if !self.is_anchored() => Err(unanchored(&anchor.place, anchor.batch)),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_anchored(&self) -> bool {
+        let named = |hash: &str| self.state.compactions.values().any(|known| known == hash);
+        self.beginning.as_ref().is_none_or(|anchor| named(&anchor.hash))
     }
 
     /// Starts from a snapshot, once the batches up to its last entry are seen to be whole and to lead
@@ -294,61 +350,109 @@ impl Log {
     }
 }
 
-/// Every line of the log, in order, each checked against the one before it.
+/// Every line of the log, in order, each checked against the one before it. The first is the genesis,
+/// or what stands for everything that was compacted.
 pub async fn history(store: &dyn Store) -> Result<Vec<Line>, Error> {
+    Ok(read_all(store).await?.1)
+}
+
+/// The numbers of all batches, and their lines.
+pub(crate) async fn read_all(store: &dyn Store) -> Result<(Vec<u64>, Vec<Line>), Error> {
     let mut head = Head::start();
     let mut history = Vec::new();
-    for batch in read_from(store, 1).await? {
-        let (lines, next) = decode(store, &head, &batch)?;
-        history.extend(lines);
-        head = next;
+    let batches = line::from_beginning(read_from(store, 1).await?);
+    for batch in &batches {
+        head = if line::is_beginning(&batch.bytes) {
+            let (line, head) =
+                line::decode_beginning(batch, &store.place(Kept::Batch(batch.first)))?;
+            history.push(line);
+            head
+        } else {
+            let (lines, head) = decode(store, &head, batch)?;
+            history.extend(lines);
+            head
+        };
     }
-    Ok(history)
+    Ok((batches.iter().map(|batch| batch.first).collect(), history))
 }
 
 /// Reads everything from the first entry on and checks it: every hash, the order, that the entries
 /// make sense, and that they fold into what the newest snapshot holds.
 pub async fn verify(store: &dyn Store) -> Result<Report, Error> {
+    match verify_once(store).await {
+        // What looks damaged may have been compacted while it was read.
+        Err(Error::Damaged { .. }) => verify_once(store).await,
+        verified => verified,
+    }
+}
+
+async fn verify_once(store: &dyn Store) -> Result<Report, Error> {
     let snapshot = read_snapshot(store).await?;
     let image = snapshot.as_ref().map(|snapshot| read_image(store, snapshot)).transpose()?;
-    let mut state: Option<State> = None;
-    let mut head = Head::start();
-    let batches = read_from(store, 1).await?;
-    let count = batches.len() as u64;
-    let mut matched = image.is_none();
-    for batch in batches {
-        let (lines, next) = decode(store, &head, &batch)?;
-        for line in lines {
-            let inconsistent = |what| Error::Inconsistent { entry: line.number, what };
-            if state.is_none() {
-                let Entry::Genesis(genesis) = &line.entry else {
-                    return Err(inconsistent(Inconsistent::Genesis));
-                };
-                state = Some(State::new(genesis.clone()));
-            }
-            let state = state.as_mut().expect("set above");
-            state.fold(&line.run, &line.entry).map_err(inconsistent)?;
-            if let Some(image) = image.as_ref().filter(|image| image.number == line.number) {
-                if image.head != line.hash || image.state != *state {
-                    let place = store.place(Kept::Snapshot(image.number));
-                    let what = Inconsistent::Snapshot.to_string();
-                    return Err(Error::Damaged { place, entry: None, what });
-                }
-                matched = true;
-            }
+    let (batches, lines) = read_all(store).await?;
+    let Some(first) = lines.first() else {
+        if image.is_some() {
+            return Err(Error::Missing { place: store.place(Kept::Batch(1)), entry: 1 });
         }
-        head = next;
+        return Ok(Report {
+            entries: 0,
+            beginning: None,
+            batches: 0,
+            snapshot: None,
+            lineage: None,
+        });
+    };
+    let (mut state, beginning) = match &first.entry {
+        Entry::Genesis(genesis) => (State::new(genesis.clone()), None),
+        Entry::Beginning { state, .. } => ((**state).clone(), Some(first)),
+        _ => return Err(Error::Inconsistent { entry: first.number, what: Inconsistent::Genesis }),
+    };
+    // A snapshot from before the beginning is of no use, and does no harm.
+    let image = image.filter(|image| beginning.is_none_or(|line| image.number >= line.number));
+    let mut matched = image.is_none();
+    for line in &lines {
+        let inconsistent = |what| Error::Inconsistent { entry: line.number, what };
+        let head = match &line.entry {
+            Entry::Beginning { head, .. } => head,
+            entry => {
+                state.fold(&line.run, entry).map_err(inconsistent)?;
+                &line.hash
+            }
+        };
+        if let Some(image) = image.as_ref().filter(|image| image.number == line.number) {
+            if image.head != *head || image.state != state {
+                let place = store.place(Kept::Snapshot(image.number));
+                let what = Inconsistent::Snapshot.to_string();
+                return Err(Error::Damaged { place, entry: None, what });
+            }
+            matched = true;
+        }
     }
+    let last = state.serial;
     if !matched {
-        let place = store.place(Kept::Batch(head.number + 1));
-        return Err(Error::Missing { place, entry: head.number + 1 });
+        return Err(Error::Missing { place: store.place(Kept::Batch(last + 1)), entry: last + 1 });
+    }
+    if let Some(line) = beginning
+        && !state.compactions.values().any(|known| *known == line.hash)
+    {
+        return Err(unanchored(&store.place(Kept::Batch(batches[0])), batches[0]));
     }
     Ok(Report {
-        entries: head.number,
-        batches: count,
+        entries: last,
+        beginning: beginning.map(|line| line.number),
+        batches: batches.len() as u64,
         snapshot: snapshot.map(|snapshot| snapshot.number),
-        lineage: state.map(|state| state.genesis.lineage),
+        lineage: Some(state.genesis.lineage),
     })
+}
+
+fn unanchored(place: &str, batch: u64) -> Error {
+    Error::Damaged {
+        place: place.to_owned(),
+        entry: Some(batch),
+        what: "the log begins here, and no entry behind it says so: it may be an older beginning"
+            .into(),
+    }
 }
 
 fn decode(store: &dyn Store, head: &Head, batch: &Batch) -> Result<(Vec<Line>, Head), Error> {

@@ -33,7 +33,7 @@ impl Run<'_> {
 pub fn runs(lines: &[Line]) -> Vec<Run<'_>> {
     let mut runs: Vec<Run<'_>> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for line in lines {
+    for line in lines.iter().filter(|line| !matches!(line.entry, Entry::Beginning { .. })) {
         let place = *places.entry(&line.run).or_insert_with(|| {
             runs.push(Run { name: &line.run, lines: Vec::new() });
             runs.len() - 1
@@ -43,17 +43,22 @@ pub fn runs(lines: &[Line]) -> Vec<Run<'_>> {
     runs
 }
 
-/// The state after the entry `number` of a history that begins with the log's first entry.
+/// The state after the entry `number` of a whole history.
 ///
 /// # Errors
-/// `Inconsistent` where the entries make no sense. A number behind the last entry is the last state.
+/// `Inconsistent` where the entries make no sense, `Compacted` where nothing is left from before that
+/// entry. A number behind the last entry is the last state.
 pub fn as_of(lines: &[Line], number: u64) -> Result<State, Error> {
     let nonsense = |entry, what| Error::Inconsistent { entry, what };
-    let Some(Entry::Genesis(genesis)) = lines.first().map(|line| &line.entry) else {
-        return Err(nonsense(1, Inconsistent::Genesis));
+    let (mut state, folded) = match lines.first() {
+        Some(Line { entry: Entry::Genesis(genesis), .. }) => (State::new(genesis.clone()), 0),
+        Some(Line { number: through, .. }) if number < *through => {
+            return Err(Error::Compacted { entry: number, through: *through });
+        }
+        Some(Line { entry: Entry::Beginning { state, .. }, .. }) => ((**state).clone(), 1),
+        _ => return Err(nonsense(1, Inconsistent::Genesis)),
     };
-    let mut state = State::new(genesis.clone());
-    for line in lines.iter().take_while(|line| line.number <= number) {
+    for line in lines.iter().skip(folded).take_while(|line| line.number <= number) {
         state.fold(&line.run, &line.entry).map_err(|what| nonsense(line.number, what))?;
     }
     Ok(state)
@@ -71,7 +76,12 @@ pub async fn damages(store: &dyn Store) -> Result<Vec<Error>, Error> {
     })?;
     let mut damages = Vec::new();
     let mut head = Some(Head::start());
-    for batch in &batches {
+    for batch in &line::from_beginning(batches) {
+        if line::is_beginning(&batch.bytes) {
+            let begun = line::decode_beginning(batch, &store.place(Kept::Batch(batch.first)));
+            head = begun.map(|(_, head)| head).map_err(|error| damages.push(error)).ok();
+            continue;
+        }
         let before = head.take().or_else(|| claimed_head(batch));
         let place = store.place(Kept::Batch(batch.first));
         let Some(before) = before else {

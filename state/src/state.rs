@@ -23,6 +23,9 @@ pub struct State {
     /// Who may write where.
     #[serde(default, skip_serializing_if = "Claims::is_empty")]
     pub claims: Claims,
+    /// The beginnings that the log was given: the entry that each of them goes up to, and its hash.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub compactions: BTreeMap<u64, String>,
     /// What must not be destroyed, and the block that said so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub protected: BTreeMap<Address, String>,
@@ -77,6 +80,7 @@ impl State {
             outputs: BTreeMap::new(),
             claims: Claims::default(),
             protected: BTreeMap::new(),
+            compactions: BTreeMap::new(),
         }
     }
 
@@ -106,7 +110,7 @@ impl State {
                     return Err(Inconsistent::Format { found: genesis.format });
                 }
                 Entry::Genesis(_) if number == 1 => continue,
-                Entry::Genesis(_) => return Err(Inconsistent::Genesis),
+                Entry::Genesis(_) | Entry::Beginning { .. } => return Err(Inconsistent::Genesis),
                 _ if number == 1 => return Err(Inconsistent::Genesis),
                 _ => {}
             }
@@ -185,6 +189,10 @@ impl State {
                 self.placement = Some(placement.clone()).filter(|placement| !placement.is_null());
             }
             Entry::Outputs { outputs } => self.outputs = outputs.clone(),
+            Entry::Compacted { through, beginning } => {
+                self.compactions.insert(*through, beginning.clone());
+            }
+            Entry::Beginning { .. } => unreachable!("`admits` refuses it"),
             Entry::Claim { .. } | Entry::Release { .. } | Entry::Fence { .. } => {}
         }
         Ok(())

@@ -21,6 +21,16 @@ pub trait Store: Send + Sync {
     /// durable, and is seen by every later read, whole.
     async fn put_if_absent(&self, batch: Batch) -> io::Result<Put>;
 
+    /// Keeps a batch in place of the one with the same first entry: whole, and durable. Whoever reads
+    /// meanwhile sees the one or the other. Two that replace the same batch at once do so at their own
+    /// peril.
+    async fn replace(&self, batch: Batch) -> io::Result<()>;
+
+    /// Drops every batch, or every snapshot, with a number below this one. The numbers of dropped
+    /// batches stay taken for ever: who has not heard of it and puts one of them is told so, and what
+    /// a crash leaves of them is never read again.
+    async fn drop_before(&self, kept: Kept) -> io::Result<()>;
+
     /// Keeps a run's sign of life in place of its last one. Heartbeats are no part of the log: one that
     /// is lost or seen late costs time, never truth.
     async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()>;
@@ -54,7 +64,7 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     Kept,
-    /// Another batch has that number already.
+    /// Another batch has that number already, or had it and was dropped.
     Taken,
 }
 

@@ -437,6 +437,12 @@ impl Store for Heartless {
     async fn put_if_absent(&self, batch: Batch) -> io::Result<fleetform_state::Put> {
         self.0.put_if_absent(batch).await
     }
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        self.0.replace(batch).await
+    }
+    async fn drop_before(&self, kept: fleetform_state::Kept) -> io::Result<()> {
+        self.0.drop_before(kept).await
+    }
     async fn put_heartbeat(&self, _: &str, _: Vec<u8>) -> io::Result<()> {
         Err(io::ErrorKind::PermissionDenied.into())
     }

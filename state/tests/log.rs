@@ -324,6 +324,12 @@ impl Store for Unreliable {
         }
         self.inner.put_if_absent(batch).await
     }
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        self.inner.replace(batch).await
+    }
+    async fn drop_before(&self, kept: Kept) -> io::Result<()> {
+        self.inner.drop_before(kept).await
+    }
     async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {
         self.inner.put_heartbeat(run, bytes).await
     }

@@ -94,8 +94,10 @@ impl Ran {
 
     #[track_caller]
     pub fn says(self, text: &str) -> Ran {
+        // Diagnostics are broken into lines where the terminal ends.
+        let flat = self.err.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
-            self.out.contains(text) || self.err.contains(text),
+            [&self.out, &self.err, &flat].iter().any(|said| said.contains(text)),
             "{text:?} is not in\nstdout:\n{}\nstderr:\n{}",
             self.out,
             self.err

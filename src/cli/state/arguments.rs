@@ -30,6 +30,10 @@ pub enum State {
     Rm(Rm),
     /// Let protected objects be destroyed again
     Unprotect(Unprotect),
+    /// Replace the oldest entries by what they come to
+    Compact(Compact),
+    /// Write everything again under the current key
+    Rekey(Rekey),
     /// Read everything and name what is damaged
     Verify(Verify),
 }
@@ -181,6 +185,21 @@ pub struct Unprotect {
 }
 
 #[derive(Args, Debug)]
+pub struct Compact {
+    /// Entries that stay as they are: so far back goes the history
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub keep: u64,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Args, Debug)]
+pub struct Rekey {
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Args, Debug)]
 pub struct Verify {
     #[command(flatten)]
     pub place: Place,
@@ -204,6 +223,8 @@ impl State {
             State::Mv(arguments) => &arguments.place,
             State::Rm(arguments) => &arguments.place,
             State::Unprotect(arguments) => &arguments.place,
+            State::Compact(arguments) => &arguments.place,
+            State::Rekey(arguments) => &arguments.place,
             State::Verify(arguments) => &arguments.place,
         }
     }

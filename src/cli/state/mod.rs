@@ -7,6 +7,7 @@ mod rebuild;
 mod records;
 mod rename;
 mod rollback;
+mod upkeep;
 mod verify;
 
 use fleetform_contract::Address;
@@ -35,6 +36,8 @@ pub async fn run(screen: &Screen, verb: &State, ordered: &[(bool, String)]) -> E
         State::Mv(arguments) => rename::mv(screen, &setting, arguments).await,
         State::Rm(arguments) => rename::rm(screen, &setting, arguments).await,
         State::Unprotect(arguments) => rename::unprotect(screen, &setting, arguments).await,
+        State::Compact(arguments) => upkeep::compact(screen, &setting, arguments).await,
+        State::Rekey(arguments) => upkeep::rekey(screen, &setting, arguments).await,
         State::Verify(arguments) => verify::run(screen, &setting, arguments).await,
     }
 }

@@ -67,8 +67,17 @@ pub fn at(lines: &[Line], number: u64) -> Result<Folded, Vec<Diagnostic>> {
 
 /// The entry that a text names: a number, or the last entry of a run.
 pub fn entry(text: &str, runs: &[Run<'_>], last: u64) -> Result<u64, Vec<Diagnostic>> {
+    // What a log begins with that was compacted is no run, but the state after it is known.
+    let first = runs.iter().map(Run::first).min().map_or(1, |first| first.max(2) - 1);
     match text.parse::<u64>() {
-        Ok(number) if (1..=last).contains(&number) => Ok(number),
+        Ok(number) if (first..=last).contains(&number) => Ok(number),
+        Ok(number) if (1..first).contains(&number) => Err(vec![
+            Diagnostic::error(
+                "No such entry",
+                format!("Entry {number} is gone: the log was compacted up to entry {first}."),
+            )
+            .hint(format!("the state is known from entry {first} on")),
+        ]),
         Ok(number) if text.len() < 8 => Err(vec![
             Diagnostic::error("No such entry", format!("The state has no entry {number}."))
                 .hint(format!("entries are numbered from 1 to {last}")),

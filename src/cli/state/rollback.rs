@@ -29,7 +29,7 @@ pub async fn run(screen: &Screen, setting: &Setting, arguments: &Rollback) -> En
     screen.say(&format!("This plan goes back to what was after entry {number}.\n\n"));
     show(screen, &planned, "plan");
     screen.diagnostics(&planned.warnings);
-    saved::write(&arguments.out, &planned.plan)?;
+    saved::write(&arguments.out, &planned.plan, &session.stack.encryption, &setting.directory)?;
     let out = arguments.out.display();
     screen.say(&format!("\nSaved the plan to: {out}\n"));
     if !screen.in_automation {

@@ -1,5 +1,7 @@
 //! `state verify`: reads everything and names what is damaged.
 
+use std::sync::Arc;
+
 use fleetform_state::{Error, damages, verify};
 use serde_json::json;
 
@@ -26,12 +28,22 @@ pub async fn run(screen: &Screen, setting: &Setting, arguments: &Verify) -> Ende
             return Err(errors.iter().map(unreadable).collect());
         }
     };
+    let sealing = store.sealing().await.map_err(|source| {
+        let doing = "reading the log again".to_owned();
+        vec![unreadable(&Error::Store { doing, source: Arc::new(source) })]
+    })?;
     if arguments.json {
         write_out(&format!(
             "{:#}\n",
             json!({
                 "whole": true,
+                "encryption": {
+                    "current": sealing.current,
+                    "previous": sealing.previous,
+                    "clear": sealing.clear,
+                },
                 "entries": report.entries,
+                "compacted": report.beginning,
                 "batches": report.batches,
                 "snapshot": report.snapshot,
                 "lineage": report.lineage,
@@ -55,9 +67,22 @@ pub async fn run(screen: &Screen, setting: &Setting, arguments: &Verify) -> Ende
     screen.say(&format!(
         "{} {} in {}, each whole and in its place{snapshot}.\n",
         screen.paint.bold(&screen.paint.green("The state is whole.")),
-        counted(report.entries, "entry", "entries"),
+        counted(report.entries - report.beginning.unwrap_or(0), "entry", "entries"),
         counted(report.batches, "batch", "batches"),
     ));
+    if let Some(through) = report.beginning {
+        screen.say(&format!("Everything up to entry {through} was compacted.\n"));
+    }
+    let old = if store.seals() { sealing.previous + sealing.clear } else { sealing.previous };
+    if sealing.current > 0 && store.seals() {
+        screen.say("It is encrypted.\n");
+    }
+    if old > 0 {
+        screen.say(&format!(
+            "{} not written with the current key: `fleetform state rekey` does that.\n",
+            counted(old, "batch is", "batches are"),
+        ));
+    }
     Ok(0)
 }
 

@@ -108,6 +108,14 @@ impl Store for Full {
         }
     }
 
+    async fn replace(&self, _batch: Batch) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    async fn drop_before(&self, kept: Kept) -> io::Result<()> {
+        self.store.drop_before(kept).await
+    }
+
     async fn put_heartbeat(&self, _run: &str, _bytes: Vec<u8>) -> io::Result<()> {
         Err(io::ErrorKind::StorageFull.into())
     }

@@ -297,6 +297,14 @@ impl Store for Pointed {
         put
     }
 
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        self.store.replace(batch).await
+    }
+
+    async fn drop_before(&self, kept: fleetform_state::Kept) -> io::Result<()> {
+        self.store.drop_before(kept).await
+    }
+
     async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {
         self.store.put_heartbeat(run, bytes).await
     }

@@ -8,6 +8,7 @@ use fleetform_contract::{
     Capacity, Cloud, JobSettings, Market, Needs, Offering, RateCard, SecretKey, Tariff,
     TariffRegion, Tier, Vault,
 };
+use fleetform_state::KeySources;
 
 use crate::config::{Amount, Load, Optimize, PlacementRules, Stack, StateSettings, Workload};
 use crate::diagnostic::{Diagnostic, Sources, Span};
@@ -155,7 +156,8 @@ pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offeri
         moved: Vec::new(),
         removed: Vec::new(),
         imports: Vec::new(),
-        state: StateSettings::Local { path: PathBuf::from("state") },
+        state: StateSettings::default(),
+        encryption: KeySources::default(),
         spans: BTreeMap::new(),
         warnings: Vec::new(),
         vault: Vault::new(SecretKey::new([0; 32])),

@@ -67,6 +67,9 @@ struct Document {
 struct Contents {
     format: u32,
     batches: BTreeMap<u64, Base64>,
+    /// Below this number batches were dropped.
+    #[serde(default)]
+    dropped: u64,
     snapshot: Option<Image>,
     heartbeats: BTreeMap<String, Base64>,
 }
@@ -497,17 +500,47 @@ impl Store for HttpStore {
 
     async fn put_if_absent(&self, batch: Batch) -> io::Result<Put> {
         // Who has lost already need not wait for the lock.
-        if let Some(there) = self.contents().await?.batches.get(&batch.first) {
+        let contents = self.contents().await?;
+        if batch.first < contents.dropped {
+            return Ok(Put::Taken);
+        }
+        if let Some(there) = contents.batches.get(&batch.first) {
             return Ok(if there.0 == batch.bytes { Put::Kept } else { Put::Taken });
         }
         let Batch { first, bytes } = batch;
         self.change("writing to", |contents| match contents.batches.get(&first) {
             Some(there) if there.0 == bytes => Edit::Nothing(Put::Kept),
             Some(_) => Edit::Nothing(Put::Taken),
+            None if first < contents.dropped => Edit::Nothing(Put::Taken),
             None => {
                 contents.batches.insert(first, Base64(bytes));
                 Edit::Changed(Put::Kept)
             }
+        })
+        .await
+    }
+
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        let Batch { first, bytes } = batch;
+        self.change("writing to", |contents| {
+            contents.batches.insert(first, Base64(bytes));
+            Edit::Changed(())
+        })
+        .await
+    }
+
+    async fn drop_before(&self, kept: Kept) -> io::Result<()> {
+        self.change("dropping old batches from", |contents| {
+            match kept {
+                Kept::Batch(first) => {
+                    contents.dropped = contents.dropped.max(first);
+                    contents.batches = contents.batches.split_off(&first);
+                }
+                Kept::Snapshot(number) => {
+                    contents.snapshot.take_if(|snapshot| snapshot.number < number);
+                }
+            }
+            Edit::Changed(())
         })
         .await
     }

@@ -15,6 +15,10 @@ use crate::{Batch, Kept, Put, Snapshot, Store};
 const LOG: &str = "log";
 const SNAPSHOTS: &str = "snapshots";
 const HEARTBEATS: &str = "heartbeats";
+/// Holds the number of the first batch that is not dropped. It is there before anything is dropped.
+const BEGINNING: &str = "beginning";
+/// How often what was listed may be dropped before it is read.
+const ATTEMPTS: usize = 8;
 /// The newest one, and one more in case somebody is reading it.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -99,6 +103,11 @@ impl LocalStore {
         match linked {
             Ok(()) => {
                 flush_directory(&self.directory.join(LOG))?;
+                // Who was asleep while this number was dropped has put it where nobody reads.
+                if batch.first < self.beginning()? {
+                    fs::remove_file(&target)?;
+                    return Ok(Put::Taken);
+                }
                 Ok(Put::Kept)
             }
             // `NotFound`: a reader swept our temporary file away, which it does where the number is
@@ -115,7 +124,33 @@ impl LocalStore {
         }
     }
 
+    /// The number below which batches were dropped.
+    fn beginning(&self) -> io::Result<u64> {
+        let path = self.directory.join(BEGINNING);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            text => text?,
+        };
+        text.trim().parse().map_err(|_| {
+            let what = format!("{} holds no number", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })
+    }
+
     fn read(&self, number: u64) -> io::Result<Vec<Batch>> {
+        let mut attempts = 1;
+        loop {
+            match self.read_once(number) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < ATTEMPTS => {
+                    attempts += 1;
+                }
+                read => return read,
+            }
+        }
+    }
+
+    fn read_once(&self, number: u64) -> io::Result<Vec<Batch>> {
+        let number = number.max(self.beginning()?);
         let Folder { numbers, temporary } = self.scan(LOG, ".jsonl")?;
         // What a crash left behind: its number is taken, so its writer can only lose.
         if let Some(last) = numbers.last() {
@@ -130,9 +165,8 @@ impl LocalStore {
     }
 
     fn keep_snapshot(&self, snapshot: &Snapshot) -> io::Result<()> {
-        let temporary = self.write_temporary(SNAPSHOTS, snapshot.number, &snapshot.bytes)?;
-        fs::rename(temporary, self.path(Kept::Snapshot(snapshot.number)))?;
-        flush_directory(&self.directory.join(SNAPSHOTS))?;
+        let Snapshot { number, bytes } = snapshot;
+        self.put_over(SNAPSHOTS, *number, bytes, &self.path(Kept::Snapshot(*number)))?;
         let Folder { numbers, temporary } = self.scan(SNAPSHOTS, ".json")?;
         let old = numbers.iter().rev().skip(SNAPSHOTS_KEPT);
         for number in old {
@@ -140,6 +174,33 @@ impl LocalStore {
         }
         for (_, path) in temporary.iter().filter(|(number, _)| *number < snapshot.number) {
             let _ = fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    /// Puts a file in the place of another, or of none.
+    fn put_over(&self, folder: &str, number: u64, bytes: &[u8], target: &Path) -> io::Result<()> {
+        let temporary = self.write_temporary(folder, number, bytes)?;
+        fs::rename(temporary, target)?;
+        flush_directory(target.parent().unwrap_or(&self.directory))
+    }
+
+    fn drop(&self, kept: Kept) -> io::Result<()> {
+        let (folder, extension, bound) = match kept {
+            Kept::Batch(first) => (LOG, ".jsonl", first),
+            Kept::Snapshot(number) => (SNAPSHOTS, ".json", number),
+        };
+        if matches!(kept, Kept::Batch(_)) && self.beginning()? < bound {
+            let target = self.directory.join(BEGINNING);
+            self.put_over("", bound, bound.to_string().as_bytes(), &target)?;
+        }
+        let numbers = self.scan(folder, extension)?.numbers;
+        for number in numbers.into_iter().filter(|number| *number < bound) {
+            let path = self.directory.join(folder).join(format!("{number:020}{extension}"));
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -207,6 +268,19 @@ impl Store for LocalStore {
 
     async fn put_if_absent(&self, batch: Batch) -> io::Result<Put> {
         self.blocking(move |store| store.put(&batch)).await
+    }
+
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        self.blocking(move |store| {
+            let target = store.path(Kept::Batch(batch.first));
+            // Not beside the batches: readers sweep what has a number that is taken.
+            store.put_over("", batch.first, &batch.bytes, &target)
+        })
+        .await
+    }
+
+    async fn drop_before(&self, kept: Kept) -> io::Result<()> {
+        self.blocking(move |store| store.drop(kept)).await
     }
 
     async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {

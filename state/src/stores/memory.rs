@@ -17,6 +17,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Inner {
     batches: BTreeMap<u64, Vec<u8>>,
+    /// Below this number batches were dropped.
+    dropped: u64,
     snapshot: Option<Snapshot>,
     heartbeats: BTreeMap<String, Vec<u8>>,
     bytes_written: u64,
@@ -43,7 +45,7 @@ impl Store for MemoryStore {
     async fn put_snapshot(&self, snapshot: Snapshot) -> io::Result<()> {
         let mut inner = self.inner.lock().expect("no holder panics");
         inner.bytes_written += snapshot.bytes.len() as u64;
-        if inner.snapshot.as_ref().is_none_or(|kept| kept.number < snapshot.number) {
+        if inner.snapshot.as_ref().is_none_or(|kept| kept.number <= snapshot.number) {
             inner.snapshot = Some(snapshot);
         }
         Ok(())
@@ -57,12 +59,33 @@ impl Store for MemoryStore {
 
     async fn put_if_absent(&self, batch: Batch) -> io::Result<Put> {
         let mut inner = self.inner.lock().expect("no holder panics");
-        if inner.batches.contains_key(&batch.first) {
+        if batch.first < inner.dropped || inner.batches.contains_key(&batch.first) {
             return Ok(Put::Taken);
         }
         inner.bytes_written += batch.bytes.len() as u64;
         inner.batches.insert(batch.first, batch.bytes);
         Ok(Put::Kept)
+    }
+
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        let mut inner = self.inner.lock().expect("no holder panics");
+        inner.bytes_written += batch.bytes.len() as u64;
+        inner.batches.insert(batch.first, batch.bytes);
+        Ok(())
+    }
+
+    async fn drop_before(&self, kept: Kept) -> io::Result<()> {
+        let mut inner = self.inner.lock().expect("no holder panics");
+        match kept {
+            Kept::Batch(first) => {
+                inner.dropped = inner.dropped.max(first);
+                inner.batches = inner.batches.split_off(&first);
+            }
+            Kept::Snapshot(number) => {
+                inner.snapshot.take_if(|snapshot| snapshot.number < number);
+            }
+        }
+        Ok(())
     }
 
     async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {

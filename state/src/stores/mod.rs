@@ -11,6 +11,7 @@ mod local;
 mod memory;
 mod object;
 mod postgres;
+mod sealed;
 mod settings;
 
 pub use failure::Failure;
@@ -19,6 +20,7 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use object::ObjectStore;
 pub use postgres::PostgresStore;
+pub use sealed::{SealedStore, Sealing};
 pub use settings::{
     Argument, Kind, Known, Refusal, Settings, Shape, Surroundings, kind, kinds, open,
 };

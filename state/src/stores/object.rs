@@ -23,6 +23,8 @@ use crate::{Batch, Kept, Put, Snapshot, Store};
 const LOG: &str = "log";
 const SNAPSHOTS: &str = "snapshots";
 const HEARTBEATS: &str = "heartbeats";
+/// Holds the number of the first batch that is not dropped. It is there before anything is dropped.
+const BEGINNING: &str = "beginning";
 /// The newest one, and one more in case somebody is reading it.
 const SNAPSHOTS_KEPT: usize = 2;
 /// Objects that are fetched at once.
@@ -108,12 +110,19 @@ impl ObjectStore {
 
     /// An object's bytes; `None` where there is none.
     async fn get(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        let got = match self.objects.get(path).await {
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            got => got.map_err(|error| self.failure("reading", path, error))?,
-        };
-        let bytes = got.bytes().await.map_err(|error| self.failure("reading", path, error))?;
-        Ok(Some(bytes.to_vec()))
+        let mut attempt = 1;
+        loop {
+            let got = match self.objects.get(path).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                got => got.map_err(|error| self.failure("reading", path, error))?,
+            };
+            match got.bytes().await {
+                Ok(bytes) => return Ok(Some(bytes.to_vec())),
+                // The client asks again for an answer that did not come, not for one that broke off.
+                Err(_) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(self.failure("reading", path, error)),
+            }
+        }
     }
 
     async fn put(&self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
@@ -126,6 +135,41 @@ impl ObjectStore {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failure("removing", path, error)),
         }
+    }
+
+    /// The number below which batches were dropped.
+    async fn beginning(&self) -> io::Result<u64> {
+        let path = self.prefix.clone().join(BEGINNING);
+        let Some(bytes) = self.get(&path).await? else { return Ok(0) };
+        let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+        number.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{path} of {} holds no number", self.name),
+            )
+        })
+    }
+
+    /// Whether a batch that was just put has its number for good. Who was asleep while it was dropped
+    /// has put it where nobody reads.
+    async fn settle(&self, path: &Path, first: u64) -> io::Result<Put> {
+        if first >= self.beginning().await? {
+            return Ok(Put::Kept);
+        }
+        self.remove(path).await?;
+        Ok(Put::Taken)
+    }
+
+    async fn read_once(&self, number: u64) -> io::Result<Option<Vec<Batch>>> {
+        let start = number.max(self.beginning().await?);
+        let numbers = self.numbers(LOG, "jsonl", start).await?;
+        let fetches = numbers.into_iter().map(|first| async move {
+            let bytes = self.get(&self.path(Kept::Batch(first))).await?;
+            Ok::<_, io::Error>(bytes.map(|bytes| Batch { first, bytes }))
+        });
+        let batches: Vec<Option<Batch>> =
+            futures::stream::iter(fetches).buffered(FETCHES).try_collect().await?;
+        Ok(batches.into_iter().collect())
     }
 
     fn failure(&self, doing: &str, path: &Path, error: object_store::Error) -> io::Error {
@@ -207,16 +251,13 @@ impl Store for ObjectStore {
     }
 
     async fn read_from(&self, number: u64) -> io::Result<Vec<Batch>> {
-        let numbers = self.numbers(LOG, "jsonl", number).await?;
-        let fetches = numbers.into_iter().map(|first| async move {
-            let path = self.path(Kept::Batch(first));
-            let bytes = self.get(&path).await?.ok_or_else(|| {
-                let what = format!("{path} of {} is listed and is not there", self.name);
-                io::Error::new(io::ErrorKind::NotFound, what)
-            })?;
-            Ok(Batch { first, bytes })
-        });
-        futures::stream::iter(fetches).buffered(FETCHES).try_collect().await
+        // What was listed may be dropped before it is read.
+        for _ in 0..ATTEMPTS {
+            if let Some(batches) = self.read_once(number).await? {
+                return Ok(batches);
+            }
+        }
+        Err(io::Error::other(format!("batches of {} are listed and are not there", self.name)))
     }
 
     async fn put_if_absent(&self, batch: Batch) -> io::Result<Put> {
@@ -225,14 +266,16 @@ impl Store for ObjectStore {
             let payload = PutPayload::from(batch.bytes.clone());
             let put = self.objects.put_opts(&path, payload, PutMode::Create.into()).await;
             let error = match put {
-                Ok(_) => return Ok(Put::Kept),
+                Ok(_) => return self.settle(&path, batch.first).await,
                 Err(error) => error,
             };
             let is_taken = matches!(error, object_store::Error::AlreadyExists { .. });
             // An answer that is lost is sent for again by the client, and our own first write is then
             // in the way of the second.
             match self.get(&path).await {
-                Ok(Some(there)) if there == batch.bytes => return Ok(Put::Kept),
+                Ok(Some(there)) if there == batch.bytes => {
+                    return self.settle(&path, batch.first).await;
+                }
                 Ok(Some(_)) => return Ok(Put::Taken),
                 // S3 answers 409 while another write of that name is under way, which may yet fail.
                 Ok(None) if is_taken && attempt < ATTEMPTS => {
@@ -242,6 +285,27 @@ impl Store for ObjectStore {
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        self.put(&self.path(Kept::Batch(batch.first)), batch.bytes).await
+    }
+
+    async fn drop_before(&self, kept: Kept) -> io::Result<()> {
+        let (folder, ending, bound) = match kept {
+            Kept::Batch(first) => (LOG, "jsonl", first),
+            Kept::Snapshot(number) => (SNAPSHOTS, "json", number),
+        };
+        if matches!(kept, Kept::Batch(_)) && self.beginning().await? < bound {
+            let path = self.prefix.clone().join(BEGINNING);
+            self.put(&path, bound.to_string().into_bytes()).await?;
+        }
+        let mut numbers = self.numbers(folder, ending, 0).await?;
+        numbers.retain(|number| *number < bound);
+        let removals = numbers
+            .into_iter()
+            .map(|number| async move { self.remove(&self.numbered(folder, number, ending)).await });
+        futures::stream::iter(removals).buffer_unordered(FETCHES).try_collect().await
     }
 
     async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {

@@ -27,6 +27,8 @@ const TABLE: &str = "fleetform_state";
 const BATCH: &str = "batch";
 const SNAPSHOT: &str = "snapshot";
 const HEARTBEAT: &str = "heartbeat";
+/// Its key is the number of the first batch that is not dropped.
+const BEGINNING: &str = "beginning";
 /// The newest one, and one more in case somebody is reading it.
 const SNAPSHOTS_KEPT: i64 = 2;
 /// Rows that are fetched at once.
@@ -169,6 +171,36 @@ impl PostgresStore {
             }
             Err(error) => Err(self.failure("making the table", &error)),
         }
+    }
+
+    /// The number below which batches were dropped.
+    async fn beginning(&self) -> io::Result<u64> {
+        let sql = format!(
+            "SELECT key FROM {} WHERE state = $1 AND kind = '{BEGINNING}' ORDER BY key DESC LIMIT 1",
+            self.table
+        );
+        let rows = self.read("reading the log", &sql, &[(&self.state, Type::TEXT)]).await?;
+        rows.first().map_or(Ok(0), number)
+    }
+
+    /// Keeps a row in place of the one with the same kind and key.
+    async fn put(&self, doing: &str, kind: &str, key: &str, bytes: &[u8]) -> io::Result<()> {
+        let sql = format!(
+            "INSERT INTO {} (state, kind, key, bytes) VALUES ($1, '{kind}', $2, $3) \
+             ON CONFLICT (state, kind, key) DO UPDATE SET bytes = EXCLUDED.bytes, written = now()",
+            self.table
+        );
+        let parameters: [Parameter; 3] =
+            [(&self.state, Type::TEXT), (&key, Type::TEXT), (&bytes, Type::BYTEA)];
+        self.write(doing, &sql, &parameters).await.map(|_| ())
+    }
+
+    /// Removes the rows of a kind below a key.
+    async fn remove_below(&self, kind: &str, key: &str) -> io::Result<()> {
+        let sql =
+            format!("DELETE FROM {} WHERE state = $1 AND kind = '{kind}' AND key < $2", self.table);
+        let parameters: [Parameter; 2] = [(&self.state, Type::TEXT), (&key, Type::TEXT)];
+        self.read("dropping old rows", &sql, &parameters).await.map(|_| ())
     }
 
     fn failure(&self, doing: &str, error: &tokio_postgres::Error) -> io::Error {
@@ -411,15 +443,7 @@ impl Store for PostgresStore {
 
     async fn put_snapshot(&self, snapshot: Snapshot) -> io::Result<()> {
         let doing = "writing a snapshot";
-        let sql = format!(
-            "INSERT INTO {} (state, kind, key, bytes) VALUES ($1, '{SNAPSHOT}', $2, $3) \
-             ON CONFLICT (state, kind, key) DO UPDATE SET bytes = EXCLUDED.bytes, written = now()",
-            self.table
-        );
-        let key = key(snapshot.number);
-        let parameters: [Parameter; 3] =
-            [(&self.state, Type::TEXT), (&key, Type::TEXT), (&snapshot.bytes, Type::BYTEA)];
-        self.write(doing, &sql, &parameters).await?;
+        self.put(doing, SNAPSHOT, &key(snapshot.number), &snapshot.bytes).await?;
         let sql = format!(
             "DELETE FROM {table} WHERE state = $1 AND kind = '{SNAPSHOT}' AND key NOT IN \
              (SELECT key FROM {table} WHERE state = $1 AND kind = '{SNAPSHOT}' \
@@ -435,6 +459,7 @@ impl Store for PostgresStore {
              ORDER BY key LIMIT {PAGE}",
             self.table
         );
+        let number_from = number_from.max(self.beginning().await?);
         let mut batches: Vec<Batch> = Vec::new();
         loop {
             let start = key(batches.last().map_or(number_from, |batch| batch.first + 1));
@@ -459,7 +484,14 @@ impl Store for PostgresStore {
         let key = key(batch.first);
         let parameters: [Parameter; 3] =
             [(&self.state, Type::TEXT), (&key, Type::TEXT), (&batch.bytes, Type::BYTEA)];
-        if !self.write(doing, &sql, &parameters).await?.is_empty() {
+        let inserted = self.write(doing, &sql, &parameters).await?;
+        let beginning = self.beginning().await?;
+        if batch.first < beginning {
+            // Who was asleep while it was dropped has put it where nobody reads.
+            self.remove_below(BATCH, &self::key(beginning)).await?;
+            return Ok(Put::Taken);
+        }
+        if !inserted.is_empty() {
             return Ok(Put::Kept);
         }
         let sql = format!(
@@ -470,15 +502,24 @@ impl Store for PostgresStore {
         Ok(if ours.is_empty() { Put::Taken } else { Put::Kept })
     }
 
+    async fn replace(&self, batch: Batch) -> io::Result<()> {
+        self.put("writing to the log", BATCH, &key(batch.first), &batch.bytes).await
+    }
+
+    async fn drop_before(&self, kept: Kept) -> io::Result<()> {
+        match kept {
+            Kept::Batch(first) => {
+                let key = key(first);
+                self.put("dropping old batches", BEGINNING, &key, b"").await?;
+                self.remove_below(BEGINNING, &key).await?;
+                self.remove_below(BATCH, &key).await
+            }
+            Kept::Snapshot(number) => self.remove_below(SNAPSHOT, &key(number)).await,
+        }
+    }
+
     async fn put_heartbeat(&self, run: &str, bytes: Vec<u8>) -> io::Result<()> {
-        let sql = format!(
-            "INSERT INTO {} (state, kind, key, bytes) VALUES ($1, '{HEARTBEAT}', $2, $3) \
-             ON CONFLICT (state, kind, key) DO UPDATE SET bytes = EXCLUDED.bytes, written = now()",
-            self.table
-        );
-        let parameters: [Parameter; 3] =
-            [(&self.state, Type::TEXT), (&run, Type::TEXT), (&bytes, Type::BYTEA)];
-        self.write("writing a heartbeat", &sql, &parameters).await.map(|_| ())
+        self.put("writing a heartbeat", HEARTBEAT, run, &bytes).await
     }
 
     async fn read_heartbeats(&self) -> io::Result<BTreeMap<String, Vec<u8>>> {

@@ -18,6 +18,8 @@ pub struct Kind {
 /// An argument that a kind takes.
 pub struct Known {
     pub name: &'static str,
+    /// What Terraform's backend calls it, where that is another word; it is taken as well.
+    pub terraform: Option<&'static str>,
     pub shape: Shape,
     pub required: bool,
 }
@@ -66,16 +68,41 @@ pub struct Refusal {
     pub hint: String,
 }
 
+impl Kind {
+    /// The argument that is written so.
+    pub fn argument(&self, name: &str) -> Option<&'static Known> {
+        self.arguments.iter().find(|known| known.names().any(|one| one == name))
+    }
+}
+
+impl Known {
+    /// How it may be written: our word first.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        [self.name].into_iter().chain(self.terraform)
+    }
+
+    const fn required(self) -> Known {
+        Known { required: true, ..self }
+    }
+
+    const fn or(self, terraform: &'static str) -> Known {
+        Known { terraform: Some(terraform), ..self }
+    }
+}
+
+impl Default for Settings {
+    /// A directory beside the stack.
+    fn default() -> Settings {
+        Settings { kind: "local".into(), arguments: BTreeMap::new() }
+    }
+}
+
+const fn argument(name: &'static str, shape: Shape) -> Known {
+    Known { name, terraform: None, shape, required: false }
+}
+
 const fn text(name: &'static str) -> Known {
-    Known { name, shape: Shape::Text, required: false }
-}
-
-const fn required(name: &'static str) -> Known {
-    Known { name, shape: Shape::Text, required: true }
-}
-
-const fn flag(name: &'static str) -> Known {
-    Known { name, shape: Shape::Flag, required: false }
+    argument(name, Shape::Text)
 }
 
 static KINDS: &[Kind] = &[
@@ -87,8 +114,8 @@ static KINDS: &[Kind] = &[
     Kind {
         name: "s3",
         arguments: &[
-            required("bucket"),
-            text("prefix"),
+            text("bucket").required(),
+            text("prefix").or("key"),
             text("region"),
             text("endpoint"),
             text("profile"),
@@ -97,21 +124,31 @@ static KINDS: &[Kind] = &[
     },
     Kind {
         name: "gcs",
-        arguments: &[required("bucket"), text("prefix"), text("endpoint"), text("credentials")],
+        arguments: &[
+            text("bucket").required(),
+            text("prefix"),
+            text("endpoint"),
+            text("credentials"),
+        ],
         example: "state \"gcs\" { bucket = \"acme-state\" }",
     },
     Kind {
         name: "azblob",
-        arguments: &[required("container"), text("account"), text("prefix"), text("endpoint")],
+        arguments: &[
+            text("container").or("container_name").required(),
+            text("account").or("storage_account_name"),
+            text("prefix").or("key"),
+            text("endpoint"),
+        ],
         example: "state \"azblob\" { account = \"acme\", container = \"state\" }",
     },
     Kind {
         name: "postgres",
         arguments: &[
-            text("url"),
+            text("url").or("conn_str"),
             text("table"),
             text("name"),
-            flag("create_table"),
+            argument("create_table", Shape::Flag),
             text("root_certificate"),
         ],
         example: "state \"postgres\" { url = \"postgres://deploy@db.example.com/fleetform\" }",
@@ -127,7 +164,7 @@ static KINDS: &[Kind] = &[
             text("unlock_method"),
             text("username"),
             text("root_certificate"),
-            Known { name: "lock_timeout", shape: Shape::Seconds, required: false },
+            argument("lock_timeout", Shape::Seconds),
         ],
         example: "state \"http\" { address = \"https://state.example.com/chat\" }",
     },

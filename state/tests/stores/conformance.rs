@@ -9,11 +9,14 @@ use futures::future::join_all;
 use crate::common::{creation, genesis, writer};
 use crate::proxy::Proxy;
 
+/// Opens the state with this name.
+pub type Open = Box<dyn Fn(&str) -> Arc<dyn Store> + Send + Sync>;
+
 /// A kind of store with a server behind it.
 pub struct Subject {
     pub name: &'static str,
     /// A client of the state with this name. Two clients of one name are two runs on one state.
-    pub open: Box<dyn Fn(&str) -> Arc<dyn Store> + Send + Sync>,
+    pub open: Open,
     /// The same through a proxy that can lose answers; none where there is no wire.
     pub lossy: Option<Lossy>,
     /// So many batches that reading them takes more than one page.
@@ -21,7 +24,7 @@ pub struct Subject {
 }
 
 pub struct Lossy {
-    pub open: Box<dyn Fn(&str) -> Arc<dyn Store> + Send + Sync>,
+    pub open: Open,
     pub proxy: Proxy,
 }
 
@@ -44,6 +47,10 @@ pub async fn check(subject: &Subject) {
     snapshots(subject).await;
     case("heartbeats");
     heartbeats(subject).await;
+    case("a batch in place of another");
+    replaced(subject).await;
+    case("dropped batches");
+    dropped(subject).await;
     case("the life of a log");
     life(subject).await;
     if let Some(lossy) = &subject.lossy {
@@ -175,6 +182,45 @@ async fn heartbeats(subject: &Subject) {
     assert_eq!(store.read_from(1).await.expect("read"), [], "heartbeats are no part of the log");
 }
 
+async fn replaced(subject: &Subject) {
+    let store = (subject.open)("replaced");
+    for number in 1..=3 {
+        store.put_if_absent(batch(number, "once")).await.expect("put");
+    }
+    store.replace(batch(2, "again")).await.expect("replaced");
+    let there = (subject.open)("replaced").read_from(1).await.expect("read");
+    assert_eq!(there, [batch(1, "once"), batch(2, "again"), batch(3, "once")]);
+    let put = store.put_if_absent(batch(2, "late")).await.expect("put");
+    assert_eq!(put, Put::Taken);
+}
+
+async fn dropped(subject: &Subject) {
+    let (store, asleep) = ((subject.open)("dropped"), (subject.open)("dropped"));
+    for number in [1, 2, 5, 9] {
+        store.put_if_absent(batch(number, "x")).await.expect("put");
+    }
+    for number in [3, 4] {
+        store.put_snapshot(Snapshot { number, bytes: b"x".to_vec() }).await.expect("put");
+    }
+    store.drop_before(Kept::Batch(5)).await.expect("dropped");
+    store.drop_before(Kept::Batch(2)).await.expect("a second time, and further back");
+    let left = [batch(5, "x"), batch(9, "x")];
+    assert_eq!((subject.open)("dropped").read_from(1).await.expect("read"), left);
+    // Their numbers stay taken, also for who has not heard of it.
+    for number in [1, 2, 3] {
+        let put = asleep.put_if_absent(batch(number, "late")).await.expect("put");
+        assert_eq!(put, Put::Taken, "number {number}");
+    }
+    assert_eq!(asleep.read_from(1).await.expect("read"), left);
+    assert_eq!(asleep.put_if_absent(batch(10, "y")).await.expect("put"), Put::Kept);
+    store.drop_before(Kept::Snapshot(4)).await.expect("dropped");
+    let newest = store.read_snapshot().await.expect("read").map(|snapshot| snapshot.number);
+    assert_eq!(newest, Some(4));
+    store.drop_before(Kept::Snapshot(5)).await.expect("dropped");
+    assert_eq!(store.read_snapshot().await.expect("read"), None);
+    assert_eq!(store.read_from(1).await.expect("read").len(), 3);
+}
+
 async fn life(subject: &Subject) {
     let open = |run: &str| {
         let opened = fleetform_state::Log::open((subject.open)("life"), writer(run), genesis());
@@ -202,6 +248,29 @@ async fn life(subject: &Subject) {
     let report = verify(&*store).await.expect("the log is whole");
     assert_eq!((report.entries, report.lineage.as_deref()), (entries, Some("lineage-1")));
     assert!(report.snapshot.is_some(), "a log of {entries} entries has a snapshot");
+
+    // Its older entries go while somebody sleeps and others write.
+    let mut asleep = open("asleep").await;
+    let janitor = fleetform_state::Journal::new(open("janitor").await);
+    let writing = async {
+        let mut log = open("busy").await;
+        for round in 0..8 {
+            log.append(creation(&format!("busy-{round}")).into()).await.expect("appended");
+            open("reader").await;
+        }
+    };
+    let compacting = fleetform_state::compact(&janitor, 4, "2026-01-01T00:00:00Z");
+    let (compacted, ()) = futures::future::join(compacting, writing).await;
+    let compacted = compacted.expect("compacted").expect("there was much");
+    assert!(compacted.through >= entries - 4, "{compacted:?}");
+    asleep.append(creation("late").into()).await.expect("appended");
+    let report = verify(&*store).await.expect("the log is whole");
+    assert_eq!(report.entries, entries + 1 + 2 * 9);
+    assert_eq!(report.beginning, Some(compacted.through));
+    assert!(report.batches < 16, "{report:?}");
+    let last = open("run-9").await;
+    assert_eq!(last.state(), asleep.state());
+    assert_eq!(last.state().records.len(), 1 + 8 * 8 + 8 + 1);
 }
 
 /// Loses the first answer, the second, … until none is left to lose.

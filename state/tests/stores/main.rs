@@ -24,9 +24,9 @@ use fleetform_state::{LocalStore, MemoryStore, Store, stores};
 use hmac::{Hmac, KeyInit, Mac};
 use tempfile::tempdir;
 
-use conformance::{Lossy, Subject, check};
+use conformance::{Lossy, Open, Subject, check};
 use proxy::Proxy;
-use servers::{Server, moto, postgres_program, start, tool};
+use servers::{moto, postgres, start, tool};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
@@ -55,10 +55,7 @@ fn open(kind: &str, arguments: Pairs, variables: Pairs, state: &str) -> Arc<dyn 
 }
 
 /// What opens a state of a kind at a port.
-fn opener(
-    at: impl Fn(u16, &str) -> Arc<dyn Store> + Send + Sync + 'static,
-    port: u16,
-) -> Box<dyn Fn(&str) -> Arc<dyn Store> + Send + Sync> {
+fn opener(at: impl Fn(u16, &str) -> Arc<dyn Store> + Send + Sync + 'static, port: u16) -> Open {
     Box::new(move |state| at(port, state))
 }
 
@@ -171,45 +168,6 @@ async fn google_cloud_storage() {
         open("gcs", &arguments, &[("GOOGLE_OAUTH_ACCESS_TOKEN", gcs::TOKEN)], state)
     };
     check(&served("gcs", port, 2 * gcs::PAGE as u64 + 10, at).await).await;
-}
-
-/// A PostgreSQL server with the user `deploy`, whose password is `secret`.
-pub fn postgres() -> Server {
-    let directory = tempdir().expect("a temporary directory");
-    let is_root = Command::new("id").arg("-u").output().expect("id runs").stdout == b"0\n";
-    // PostgreSQL refuses to run as root.
-    let as_somebody = move |program: &str| {
-        let program = postgres_program(program);
-        if !is_root {
-            return Command::new(program);
-        }
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program);
-        command
-    };
-    std::fs::write(directory.path().join("password"), "secret").expect("written");
-    if is_root {
-        let given =
-            Command::new("chown").args(["-R", "nobody:nogroup"]).arg(directory.path()).status();
-        assert!(given.expect("chown runs").success());
-    }
-    let made = as_somebody("initdb")
-        .args(["--auth=scram-sha-256", "--username=deploy", "--no-sync", "--pgdata"])
-        .arg(directory.path().join("data"))
-        .arg("--pwfile")
-        .arg(directory.path().join("password"))
-        .current_dir(directory.path())
-        .output()
-        .expect("initdb runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let server = start(directory, move |port, directory| {
-        let mut command = as_somebody("postgres");
-        command.arg("-D").arg(directory.join("data")).current_dir(directory);
-        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
-        command.args(["-c", "max_connections=200", "-p", &port.to_string()]);
-        command
-    });
-    server
 }
 
 #[tokio::test]

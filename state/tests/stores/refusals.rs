@@ -3,7 +3,8 @@
 use fleetform_state::stores::{Argument, Failure, Surroundings};
 use fleetform_state::{Batch, stores};
 
-use crate::{AWS, Pairs, block, http, moto, open, postgres, with_tls};
+use crate::servers::{moto, postgres};
+use crate::{AWS, Pairs, block, http, open, with_tls};
 
 /// The error of reading a state, and its hint.
 async fn refused(kind: &str, arguments: Pairs<'_>, variables: Pairs<'_>) -> (String, String) {

@@ -1,12 +1,15 @@
 //! Real servers, started for one test in a directory of its own and stopped with it.
 
+// Another test program uses its part of this; `expect` would fail in one of the two.
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::fs::File;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use tempfile::{TempDir, tempdir};
 
 /// A running server. Stops when it is dropped.
 pub struct Server {
@@ -24,25 +27,77 @@ impl Drop for Server {
 
 /// A program that `.ci/setup` installs.
 pub fn tool(path: &str) -> PathBuf {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let mut found = above.map(|above| above.join(".ci/tools").join(path));
+    // This crate's directory is the workspace's, or one below it.
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().take(2);
+    let mut found = above.map(|directory| directory.join(".ci/tools").join(path));
     found.find(|found| found.exists()).unwrap_or_else(|| {
-        panic!("{path} is not there: run .ci/setup, which installs the servers that the stores are tested with")
+        panic!(
+            ".ci/tools/{path} is not there: run .ci/setup, which installs the servers that the stores are tested with"
+        )
     })
 }
 
-/// S3, as moto answers for it.
+/// S3 as moto answers for it, one request at a time: by itself it looks in one thread whether a name is
+/// free, while another one takes it, which S3 does not.
 pub fn moto() -> Server {
-    let program = tool("python/bin/moto_server");
-    start(tempfile::tempdir().expect("a temporary directory"), move |port, _| {
-        let mut command = Command::new(&program);
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+    const ONE_AT_A_TIME: &str = "
+import sys, threading, moto.server as moto
+turn, dispatch = threading.Lock(), moto.DomainDispatcherApplication.__call__
+def one_at_a_time(*arguments):
+    with turn:
+        return dispatch(*arguments)
+moto.DomainDispatcherApplication.__call__ = one_at_a_time
+moto.main(sys.argv[1:])
+";
+    let python = tool("python/bin/python");
+    start(tempdir().expect("a temporary directory"), move |port, _| {
+        let mut command = Command::new(&python);
+        command.args(["-c", ONE_AT_A_TIME, "-H", "127.0.0.1", "-p", &port.to_string()]);
         command
     })
 }
 
+/// A PostgreSQL server with the user `deploy`, whose password is `secret`.
+pub fn postgres() -> Server {
+    let directory = tempdir().expect("a temporary directory");
+    let is_root = Command::new("id").arg("-u").output().expect("id runs").stdout == b"0\n";
+    // PostgreSQL refuses to run as root.
+    let as_somebody = move |program: &str| {
+        let program = postgres_program(program);
+        if !is_root {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(program);
+        command
+    };
+    std::fs::write(directory.path().join("password"), "secret").expect("written");
+    if is_root {
+        let given =
+            Command::new("chown").args(["-R", "nobody:nogroup"]).arg(directory.path()).status();
+        assert!(given.expect("chown runs").success());
+    }
+    let made = as_somebody("initdb")
+        .args(["--auth=scram-sha-256", "--username=deploy", "--no-sync", "--pgdata"])
+        .arg(directory.path().join("data"))
+        .arg("--pwfile")
+        .arg(directory.path().join("password"))
+        .current_dir(directory.path())
+        .output()
+        .expect("initdb runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server = start(directory, move |port, directory| {
+        let mut command = as_somebody("postgres");
+        command.arg("-D").arg(directory.join("data")).current_dir(directory);
+        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+        command.args(["-c", "max_connections=200", "-p", &port.to_string()]);
+        command
+    });
+    server
+}
+
 /// A program of PostgreSQL, of Debian's package or on the path.
-pub fn postgres_program(name: &str) -> PathBuf {
+fn postgres_program(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = versions
         .map(|version| version.path().join("bin").join(name))
