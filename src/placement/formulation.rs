@@ -68,6 +68,15 @@ pub(super) struct Formulation<'a> {
     pub slacks: Vec<Slack>,
     /// [`Formulation::presence`] of the groups that rules have asked for.
     present: BTreeMap<usize, BTreeMap<&'a str, usize>>,
+    /// By position of the candidate: the column of its site.
+    pub sites: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Exact,
+    Loose,
+    Elastic,
 }
 
 /// How far one limit gives way.
@@ -95,20 +104,26 @@ const TIE_MONTH: f64 = 0.01;
 
 impl<'a> Formulation<'a> {
     pub fn new(problem: &'a Problem, groups: &'a [Group], kept: Vec<usize>) -> Formulation<'a> {
-        Formulation::build(problem, groups, kept, false)
+        Formulation::build(problem, groups, kept, Form::Exact)
+    }
+
+    /// The form without the rows that say what a node holds, for who puts whole nodes together.
+    pub fn loose(problem: &'a Problem, groups: &'a [Group], kept: Vec<usize>) -> Formulation<'a> {
+        Formulation::build(problem, groups, kept, Form::Loose)
     }
 
     /// The form in which every limit may be exceeded, for a price.
     pub fn elastic(problem: &'a Problem, groups: &'a [Group], kept: Vec<usize>) -> Formulation<'a> {
-        Formulation::build(problem, groups, kept, true)
+        Formulation::build(problem, groups, kept, Form::Elastic)
     }
 
     fn build(
         problem: &'a Problem,
         groups: &'a [Group],
         kept: Vec<usize>,
-        elastic: bool,
+        form: Form,
     ) -> Formulation<'a> {
+        let elastic = form == Form::Elastic;
         let mut this = Formulation {
             problem,
             groups,
@@ -121,10 +136,13 @@ impl<'a> Formulation<'a> {
             preference: Vec::new(),
             slacks: Vec::new(),
             present: BTreeMap::new(),
+            sites: Vec::new(),
         };
         this.add_nodes();
         this.add_seats();
-        this.add_node_capacity();
+        if form != Form::Loose {
+            this.add_node_capacity();
+        }
         this.add_sites();
         this.add_weights();
         this.add_traffic();
@@ -166,8 +184,17 @@ impl<'a> Formulation<'a> {
         }
     }
 
-    fn candidate(&self, place: usize) -> &'a Candidate {
+    pub fn candidate(&self, place: usize) -> &'a Candidate {
         &self.problem.candidates[self.kept[place]]
+    }
+
+    pub fn site_of(&self, place: usize) -> usize {
+        self.sites[place]
+    }
+
+    /// What replicas may take of one node.
+    pub fn capacity(&self, place: usize) -> Amounts {
+        self.candidate(place).usable.array()
     }
 
     /// What one replica of a group takes.
@@ -300,8 +327,7 @@ impl<'a> Formulation<'a> {
                 let fit = fitting(&self.size(*group), &capacity);
                 let whole = f64::from(fit).min(self.model.columns[*column].upper);
                 if whole < tightest - 1e-9 {
-                    let terms = vec![(*column, 1.0), (node, -whole)];
-                    self.model.row(terms, Sense::AtMost, 0.0);
+                    self.model.lazy_row(vec![(*column, 1.0), (node, -whole)], 0.0);
                 }
             }
         }
@@ -316,13 +342,14 @@ impl<'a> Formulation<'a> {
                 let tie = price.list_month + TIE_MONTH;
                 sites.insert(site, self.column(1.0, true, price.price_month, tie));
             }
+            self.sites.push(sites[site]);
         }
         for group in 0..self.groups.len() {
             let replicas = f64::from(self.groups[group].replicas);
             let by_site = self.seats_by(group, |candidate| &candidate.site);
             for (site, mut terms) in by_site {
                 terms.push((sites[site], -replicas));
-                self.model.row(terms, Sense::AtMost, 0.0);
+                self.model.lazy_row(terms, 0.0);
             }
         }
     }
@@ -477,7 +504,7 @@ impl<'a> Formulation<'a> {
                         *factor = -1.0;
                     }
                     seats.push((column, 1.0));
-                    self.model.row(seats, Sense::AtMost, 0.0);
+                    self.model.lazy_row(seats, 0.0);
                 }
                 let min = f64::from(*min);
                 if elastic {
@@ -522,7 +549,7 @@ impl<'a> Formulation<'a> {
                     let column = self.column(1.0, true, 0.0, 0.0);
                     chosen.push((column, 1.0));
                     seats.push((column, -replicas));
-                    self.model.row(seats, Sense::AtMost, 0.0);
+                    self.model.lazy_row(seats, 0.0);
                 }
                 self.at_most(limit, elastic, vec![chosen], 1.0);
             }

@@ -16,11 +16,16 @@ use crate::diagnostic::Diagnostic;
 use crate::problem::{Problem, Rule};
 
 mod check;
+mod compose;
+mod dive;
 mod explain;
 mod export;
 mod formulation;
+mod knapsack;
+mod master;
 mod model;
 mod packing;
+mod price;
 mod reduce;
 mod relax;
 mod search;
@@ -165,6 +170,9 @@ fn solve_among(
         let proof = Proof { solver: model::solver(), ..Proof::default() };
         return Ok(Placement { proof, ..Placement::default() });
     }
+    if let Some(placement) = compose::placement(problem, groups, kept) {
+        return within_budget(problem, placement);
+    }
     let cheapest = match search::cheapest(problem, groups, kept) {
         Ok(cheapest) => cheapest,
         Err(Failed::Infeasible) => return Err(vec![relax::explain(problem, groups, kept)]),
@@ -181,16 +189,7 @@ fn solve_among(
     };
     placement.proof = proof(objective_month, bound_month, packing_cuts);
 
-    for limit in &problem.limits {
-        if let Rule::Budget { max_month } = limit.rule
-            && placement.weighed.is_none()
-            && placement.cost.total_month > max_month + 1e-6
-        {
-            let Proof { objective_month, bound_month, .. } = placement.proof;
-            let error = relax::over_budget(limit, max_month, objective_month, bound_month);
-            return Err(vec![error]);
-        }
-    }
+    let placement = within_budget(problem, placement)?;
     match check(problem, &placement) {
         Ok(()) => Ok(placement),
         Err(broken) => {
@@ -203,6 +202,20 @@ fn solve_among(
             Err(vec![error])
         }
     }
+}
+
+fn within_budget(problem: &Problem, placement: Placement) -> Result<Placement, Vec<Diagnostic>> {
+    for limit in &problem.limits {
+        if let Rule::Budget { max_month } = limit.rule
+            && placement.weighed.is_none()
+            && placement.cost.total_month > max_month + 1e-6
+        {
+            let Proof { objective_month, bound_month, .. } = placement.proof;
+            let error = relax::over_budget(limit, max_month, objective_month, bound_month);
+            return Err(vec![error]);
+        }
+    }
+    Ok(placement)
 }
 
 /// How near to the best of its equals a large placement has to be.
