@@ -367,9 +367,17 @@ fn pairs_are_apart_or_together() {
     for workload in apart.stack.workloads.values_mut() {
         workload.placement.regions = vec!["r1".to_owned()];
     }
-    assert_snapshot!(apart.say(&["service.ranker.placement.apart_from"]).refusal(), @"");
+    assert_snapshot!(apart.say(&["service.ranker.placement.apart_from"]).refusal(), @r"
+    No placement satisfies every limit (at service.ranker.placement.apart_from)
+    `service.chat` and `service.ranker` must be apart, and cannot (main.hcl:1).
+    hint: change this limit that far, or ask for less; no smaller change is enough
+    ");
     let ranker = together.stack.workloads.get_mut("ranker").expect("it is there");
     ranker.placement.clouds = vec!["aws".to_owned()];
     ranker.placement.regions = vec!["r1".to_owned()];
-    assert_snapshot!(together.say(&["cloud.aws.quota.0"]).refusal(), @"");
+    assert_snapshot!(together.say(&["cloud.aws.quota.0"]).refusal(), @r"
+    No placement satisfies every limit (at cloud.aws.quota.0)
+    `cloud.aws` has a quota of 2 GPUs in r1; 3 are needed (main.hcl:1).
+    hint: change this limit that far, or ask for less; no smaller change is enough
+    ");
 }
