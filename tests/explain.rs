@@ -98,3 +98,90 @@ fn the_model_is_written_for_other_solvers() {
     let written = std::fs::read_to_string(place.path().join("../model.mps")).expect("written");
     assert_eq!(written, model);
 }
+
+/// A server that answers every query with this number until it is dropped.
+struct Measures {
+    port: u16,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Measures {
+    fn answer(number: &'static str) -> Measures {
+        use std::io::{Read, Write};
+        use std::sync::atomic::Ordering;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut stream = stream.expect("a connection");
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).expect("a request");
+                let body = format!(
+                    r#"{{"status":"success","data":{{"resultType":"scalar","result":[1.0,"{number}"]}}}}"#
+                );
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).expect("answered");
+            }
+        });
+        Measures { port, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Measures {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        // Wakes it up.
+        let _ = std::net::TcpStream::connect(("127.0.0.1", self.port));
+        self.thread.take().expect("it runs until now").join().expect("it ended");
+    }
+}
+
+#[test]
+fn a_measured_load_is_kept_in_the_plan() {
+    let server = Measures::answer("7");
+    let port = server.port;
+    let place = Place::with(&format!(
+        r#"
+cloud "aws" {{ regions = ["us-east-1"] }}
+image "chat" {{ source = "ghcr.io/acme/chat:1" }}
+model "llama" {{
+  throughput "L4" {{ requests_per_second = 4 }}
+  throughput "A100" {{ requests_per_second = 18 }}
+}}
+service "chat" {{
+  image = image.chat
+  model = model.llama
+  load {{ from_prometheus = "sum(chat)" }}
+  resources {{ gpus = 1 }}
+}}
+monitoring {{
+  prometheus {{ url = "http://127.0.0.1:{port}" }}
+}}
+"#
+    ));
+    place
+        .run("plan -sandbox -out=p.plan stack")
+        .ends(0)
+        .says("chat is sized for 7 requests per second; its replicas can serve 8.0.");
+    drop(server);
+    let json = place.run("show -json p.plan").ends(0).out;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["fleetform"]["loads"]["chat"], 7.0);
+    // Nobody is asked any more: the plan knows, and so does the last placement.
+    place.run("apply p.plan").ends(0);
+    place.run("plan -sandbox stack").ends(1).says("Load could not be measured");
+    place.run("plan -sandbox -refresh=false stack").ends(0).says("No changes.");
+    // What runs stays where it is while the load is about the same.
+    let server = Measures::answer("7.5");
+    place.edit(&port.to_string(), &server.port.to_string());
+    place.run("plan -sandbox stack").ends(0).says("is sized for 7.5").says("No changes.");
+}

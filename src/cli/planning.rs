@@ -91,6 +91,9 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
     if let Some(last) = &mut last {
         moves.rename_placement(last);
     }
+    if let (Some(last), false) = (&last, wish.refresh) {
+        session.expect_loads(last);
+    }
     let mut goal = goal(session, wish.aim, &mut observed, last.as_ref()).await?;
     expect_made(&replace, &goal.desired)?;
     let mut changes = match wish.aim {
@@ -121,6 +124,10 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
     });
     let mut warnings = session.stack.warnings.clone();
     warnings.append(&mut goal.warnings);
+    let mut inputs = session.inputs.clone();
+    if wish.aim.is_stack() {
+        inputs.loads.clone_from(session.loads().await?);
+    }
     let plan = Plan {
         format: 1,
         fleetform_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,7 +144,7 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         placement: goal.placement,
         goes_back_to: goal.entry,
         cost_before_month: last.map(|placement| placement.cost.total_month),
-        inputs: session.inputs.clone(),
+        inputs,
         created: super::screen::now(),
     };
     warnings.extend((!wish.resume && !settled.is_empty()).then(|| open_operations(&settled)));
@@ -359,6 +366,7 @@ pub async fn pose(
         return Err(failures);
     }
     let mut stack = session.stack.clone();
+    stack.know(session.loads().await?);
     conditions.apply(&mut stack, &mut quotas);
     problem::pose(&stack, &offerings, &quotas, &tariffs, last)
 }

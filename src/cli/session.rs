@@ -40,6 +40,8 @@ pub struct Session<'a> {
     pub sandbox: Option<Running>,
     files: config::Files,
     config: config::Inputs,
+    /// The loads that were measured, once for the whole run, or that a saved plan was made for.
+    loads: tokio::sync::OnceCell<BTreeMap<String, f64>>,
 }
 
 /// What a run is told about its stack.
@@ -54,6 +56,8 @@ pub struct Setting {
     pub values: BTreeMap<String, Value>,
     /// In place of the store that the stack names: for whoever runs a verb in process.
     pub store: Option<Injected>,
+    /// The measured loads that a saved plan was made for.
+    pub loads: Option<BTreeMap<String, f64>>,
 }
 
 /// A store that was made elsewhere.
@@ -77,6 +81,7 @@ impl Setting {
             variables: Vec::new(),
             values: plan.inputs.variables.clone(),
             store: None,
+            loads: Some(plan.inputs.loads.clone()),
         }
     }
 
@@ -92,6 +97,7 @@ impl Setting {
             variables: ordered.to_vec(),
             values: BTreeMap::new(),
             store: None,
+            loads: None,
         }
     }
 
@@ -175,7 +181,26 @@ impl<'a> Session<'a> {
             keys: store.keys().clone(),
             files,
             config,
+            loads: setting.loads.clone().map(tokio::sync::OnceCell::from).unwrap_or_default(),
         })
+    }
+
+    /// The loads that the stack says by a query, measured at the first use.
+    pub async fn loads(&self) -> Result<&BTreeMap<String, f64>, Vec<Diagnostic>> {
+        self.loads.get_or_try_init(|| crate::refresh::measure(&self.stack)).await
+    }
+
+    /// In the place of a measurement: what the loads were when something was placed last, where that is
+    /// known of every one.
+    pub fn expect_loads(&self, last: &crate::placement::Placement) {
+        let known = self.stack.queries().map(|(name, _)| {
+            let load = last.loads.get(name)?;
+            Some((name.to_owned(), load.asked_per_second))
+        });
+        if let Some(known) = known.collect::<Option<BTreeMap<String, f64>>>() {
+            // What is measured already stands.
+            let _ = self.loads.set(known);
+        }
     }
 
     /// Opens the state alone, for verbs that only look into it. The stack is evaluated for the place of
@@ -466,6 +491,7 @@ fn inputs(setting: &Setting, stack: &Stack) -> plan::Inputs {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         sandbox: setting.sandbox,
+        loads: BTreeMap::new(),
         sources: stack
             .sources
             .files

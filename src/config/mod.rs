@@ -206,6 +206,7 @@ fn build(
             move_penalty: DEFAULT_MOVE_PENALTY,
             weights: None,
         },
+        prometheus: None,
         outputs: BTreeMap::new(),
         checks: BTreeMap::new(),
         moved: Vec::new(),
@@ -230,6 +231,9 @@ fn build(
     stack.sources.files.extend(texts);
     stack.sources.files.extend(table.remembered());
     stack.spans = notes.spans.take();
+    if complete {
+        settings::missing_server(&stack).into_iter().for_each(|problem| notes.report(problem));
+    }
 
     let mut all = notes.problems.take();
     all.append(&mut stack.warnings);

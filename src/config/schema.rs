@@ -66,6 +66,7 @@ pub(super) static TOP: &[Top] = &[
     referable("model", &MODEL),
     referable("service", &SERVICE),
     referable("job", &JOB),
+    one("monitoring", &MONITORING),
     one("optimize", &OPTIMIZE),
     Top { repeatable: true, ..one("moved", &MOVED) },
     Top { repeatable: true, ..one("removed", &REMOVED) },
@@ -73,7 +74,7 @@ pub(super) static TOP: &[Top] = &[
 ];
 
 /// Blocks of the language that are not built yet.
-pub(super) const LATER: [&str; 3] = ["guard", "monitoring", "policy"];
+pub(super) const LATER: [&str; 2] = ["guard", "policy"];
 
 /// Blocks that Terraform users will try, and what to do instead.
 pub(super) const TERRAFORM: [(&str, &str); 6] = [
@@ -216,7 +217,7 @@ static SECRET_ENV: Schema = leaf(&["key", "secret"]);
 static RESOURCES: Schema =
     leaf(&["cpus", "gpu_memory", "gpu_types", "gpus", "memory", "network", "storage"]);
 static AUTOSCALE: Schema = leaf(&["max", "min", "target_cpu"]);
-static LOAD: Schema = leaf(&["requests_per_second"]);
+static LOAD: Schema = leaf(&["from_prometheus", "requests_per_second"]);
 static HEALTH: Schema = leaf(&["initial_delay", "path", "port"]);
 
 static PLACEMENT: Schema = Schema {
@@ -237,6 +238,15 @@ static PLACEMENT: Schema = Schema {
 static LATENCY: Schema = leaf(&["from", "max"]);
 static SPOT: Schema = leaf(&["base_on_demand", "max_share"]);
 static SPREAD: Schema = leaf(&["max_share", "min", "over"]);
+
+static MONITORING: Schema = Schema {
+    attributes: &[],
+    blocks: &[once("prometheus", &PROMETHEUS)],
+    later: &["dashboards"],
+    free: false,
+};
+
+static PROMETHEUS: Schema = leaf(&["url"]);
 
 static OPTIMIZE: Schema = Schema {
     attributes: &["budget", "minimize", "move_penalty", "weights"],

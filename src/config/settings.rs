@@ -39,6 +39,7 @@ pub(super) fn read(run: &Run, declared: &Declared, stack: &mut Stack) {
                 stack.outputs.insert(declared.label.clone(), output);
             }
         }
+        "monitoring" => monitoring(&reader, stack),
         "optimize" => optimize(&reader, stack),
         "fleetform" => fleetform(&reader, stack),
         _ => {}
@@ -117,6 +118,41 @@ fn objective_weights(reader: &Reader) -> Option<ObjectiveWeights> {
         reader.fail("weights", "Missing weight", detail, "add `cost = 1`");
     }
     Some(weights)
+}
+
+fn monitoring(reader: &Reader, stack: &mut Stack) {
+    reader.block("prometheus", |reader| {
+        reader.require("url", "\"http://prometheus.example:9090\"");
+        let Some(url) = reader.filled("url") else { return };
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        let host = rest.unwrap_or_default().split('/').next().unwrap_or_default();
+        if host.is_empty() || host.contains('@') || url.contains(char::is_whitespace) {
+            // Without it in the text: it may hold a password.
+            let detail = "This is not the address of a server.";
+            let hint =
+                "write \"http://HOST:PORT\" or \"https://HOST/PATH\", without a user or a password";
+            reader.fail("url", "Invalid URL", detail, hint);
+        }
+        stack.prometheus = Some(url);
+    });
+}
+
+/// Loads that are measured need somebody who measured them.
+pub(super) fn missing_server(stack: &Stack) -> Vec<Diagnostic> {
+    if stack.prometheus.is_some() {
+        return Vec::new();
+    }
+    let missing = stack.queries().map(|(name, _)| {
+        let workload = &stack.workloads[name];
+        let detail = format!(
+            "The load of `{}` comes from a Prometheus server, and the stack names none.",
+            workload.reference
+        );
+        Diagnostic::error("Load without a server", detail)
+            .at(stack.span(&format!("{}.load.from_prometheus", workload.path)))
+            .hint("add `monitoring { prometheus { url = \"http://…\" } }`, on lines of their own")
+    });
+    missing.collect()
 }
 
 fn fleetform(reader: &Reader, stack: &mut Stack) {

@@ -30,6 +30,8 @@ pub struct Stack {
     /// `service.chat["eu"]` of a `for_each`.
     pub workloads: BTreeMap<String, Workload>,
     pub optimize: Optimize,
+    /// The base URL of the Prometheus server.
+    pub prometheus: Option<String>,
     pub outputs: BTreeMap<String, Output>,
     pub checks: BTreeMap<String, Check>,
     pub moved: Vec<Moved>,
@@ -124,10 +126,19 @@ pub enum Amount {
 /// What all replicas of a service together must serve.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Load {
-    pub requests_per_second: f64,
+    pub size: LoadSize,
     /// Requests a second that one replica serves, by GPU type; more than 0. Other GPU types are not for
     /// this service.
     pub rates: BTreeMap<String, f64>,
+}
+
+/// How large a load is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LoadSize {
+    /// Requests a second, as said or as measured.
+    Known(f64),
+    /// What this query of the stack's Prometheus server answers.
+    Query(String),
 }
 
 /// Where a workload may run.
@@ -258,6 +269,27 @@ pub struct Import {
 }
 
 impl Stack {
+    /// The queries that say how large loads are, by workload.
+    pub fn queries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.workloads.iter().filter_map(|(name, workload)| match &workload.amount {
+            Amount::Load(Load { size: LoadSize::Query(query), .. }) => {
+                Some((name.as_str(), query.as_str()))
+            }
+            _ => None,
+        })
+    }
+
+    /// Puts measured loads, in requests a second by workload, in the place of their queries.
+    pub fn know(&mut self, loads: &BTreeMap<String, f64>) {
+        for (name, measured) in loads {
+            if let Some(Workload { amount: Amount::Load(load), .. }) = self.workloads.get_mut(name)
+                && matches!(load.size, LoadSize::Query(_))
+            {
+                load.size = LoadSize::Known(*measured);
+            }
+        }
+    }
+
     /// The span of a path, or of the nearest thing around it that has one.
     pub fn span(&self, path: &str) -> Option<Span> {
         let mut path = path;

@@ -8,8 +8,8 @@ use super::convert::{kind_name, to_text};
 use super::fields::{Notes, Reader};
 use super::quantity::Measure;
 use super::{
-    Amount, LatencyRule, Load, Model, PlacementRules, SpotRules, Spread, SpreadOver, Stack,
-    Workload, nearest,
+    Amount, LatencyRule, Load, LoadSize, Model, PlacementRules, SpotRules, Spread, SpreadOver,
+    Stack, Workload, nearest,
 };
 use crate::diagnostic::Diagnostic;
 
@@ -125,8 +125,17 @@ fn load(
         let detail = "`load` decides how many replicas there are, and \"replicas\" says it too.";
         service.fail("replicas", "Replicas and load", detail, "remove one of the two");
     }
-    reader.require("requests_per_second", "500");
-    let requests_per_second = reader.number("requests_per_second", 0.0, 1e9).unwrap_or_default();
+    let query = reader.filled("from_prometheus");
+    match (reader.has("from_prometheus"), reader.has("requests_per_second")) {
+        (true, true) => {
+            let detail = "A load is said or measured, and this one is both.";
+            reader.fail("from_prometheus", "Load said twice", detail, "remove one of the two");
+        }
+        (false, false) => reader.require("requests_per_second", "500"),
+        _ => {}
+    }
+    let said_size = reader.number("requests_per_second", 0.0, 1e9).unwrap_or_default();
+    let size = query.map_or(LoadSize::Known(said_size), LoadSize::Query);
     let said = model.and_then(|model| models.get(model)).map(|model| &model.throughput);
     let rates = said.into_iter().flatten();
     let rates = rates.map(|(gpu_type, said)| (gpu_type.clone(), said.requests_per_second));
@@ -144,7 +153,7 @@ fn load(
         );
         service.fail("model", "Load without a throughput", detail, &hint);
     }
-    Load { requests_per_second, rates }
+    Load { size, rates }
 }
 
 fn calls(reader: &Reader, instance: &Instance) -> BTreeMap<String, f64> {

@@ -38,7 +38,7 @@ pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>
     check_traffic(problem, placement, &mut broken);
     check_cost(problem, placement, &mut broken);
     check_weighed(problem, placement, &mut broken);
-    check_proof(placement, &mut broken);
+    check_proof(problem, placement, &mut broken);
     if broken.is_empty() { Ok(()) } else { Err(broken) }
 }
 
@@ -627,58 +627,8 @@ fn check_cost(problem: &Problem, placement: &Placement, broken: &mut Vec<String>
     }
 }
 
-/// What was minimised is what the weights make of the placement.
-fn check_weighed(problem: &Problem, placement: &Placement, broken: &mut Vec<String>) {
-    let (weights, said) = match (&problem.weights, &placement.weighed) {
-        (None, None) => return,
-        (Some(weights), Some(said)) => (weights, said),
-        (weights, said) => {
-            broken.push(format!("the weights are {weights:?}, not {said:?}"));
-            return;
-        }
-    };
-    let candidates = by_id(problem);
-    let mut kg = 0.0;
-    for (id, rental) in &placement.rentals {
-        let each = candidates.get(id.as_str()).map_or(f64::NAN, |c| c.carbon_kg_month);
-        kg += each * rental.nodes.len() as f64;
-    }
-    let mut ms = 0.0;
-    for seats in &placement.seats {
-        let demand = problem.demands.iter().find(|demand| demand.workload == seats.workload);
-        let rule = demand.and_then(|demand| demand.rules.latency.as_ref());
-        let rental = placement.rentals.get(&seats.offering);
-        let place = rental.and_then(|rental| rental.offering.location.as_ref());
-        if let (Some(rule), Some(place)) = (rule, place) {
-            ms += round_trip_ms(place, &rule.from) * f64::from(seats.replicas);
-        }
-    }
-    let due =
-        weights.cost * placement.cost.total_month + weights.carbon * kg + weights.latency * ms;
-    // Two formulas for the same distance agree to a part in a million.
-    let near = |a: f64, b: f64| (a - b).abs() <= 1e-5 * (1.0 + a.abs().max(b.abs()));
-    for (what, due, said) in [
-        ("the weight of the cost", weights.cost, said.cost_weight),
-        ("the weight of carbon", weights.carbon, said.carbon_weight),
-        ("the weight of latency", weights.latency, said.latency_weight),
-        ("the carbon", kg, said.carbon_kg_month),
-        ("the latency", ms, said.latency_ms),
-        ("the weighed objective", due, said.objective_month),
-    ] {
-        if !near(due, said) {
-            broken.push(format!("{what} is {due}, not {said}"));
-        }
-    }
-}
-
-fn check_proof(placement: &Placement, broken: &mut Vec<String>) {
-    let proof = &placement.proof;
-    let total = match &placement.weighed {
-        Some(weighed) => weighed.objective_month,
-        None => placement.cost.total_month,
-    };
-    if !same(proof.objective_month, total) {
-        broken.push(format!("the objective is {}, the total {total}", proof.objective_month));
+    check_weighed(problem, placement, &mut broken);
+    check_proof(problem, placement, &mut broken);
     }
     // Not a number is as wrong as a bound above.
     if proof.bound_month.is_nan() || proof.bound_month > proof.objective_month {
@@ -694,4 +644,103 @@ fn check_proof(placement: &Placement, broken: &mut Vec<String>) {
     if proof.gap.is_nan() || (gap - proof.gap).abs() > 1e-9 {
         broken.push(format!("the gap is {gap}, not {}", proof.gap));
     }
+}
+
+/// What giving up parts of the last placement is charged: the dearer of the replicas that left an offering
+/// and the nodes that went with them, and the sites that were closed for it.
+fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
+    let replicas = |placement: &Placement, workload: &str, offering: &str| -> f64 {
+        let mut seats = placement.seats.iter();
+        let found = seats.find(|s| s.workload == workload && s.offering == offering);
+        found.map_or(0.0, |seats| f64::from(seats.replicas))
+    };
+    let candidates = by_id(problem);
+    let price = |id: &str| match candidates[id] {
+        candidate if candidate.reserved => 0.0,
+        candidate => candidate.price_hour * HOURS_MONTH,
+    };
+    let mut charged: BTreeMap<&str, f64> = BTreeMap::new();
+    // Offerings on which something ended for another reason than a move.
+    let mut ended: BTreeSet<&str> = BTreeSet::new();
+    for seats in &last.seats {
+        let demand = problem.demands.iter().find(|demand| demand.workload == seats.workload);
+        let may = |demand: &Demand| {
+            let mut ids = demand.candidates.iter().map(|index| &problem.candidates[*index].id);
+            ids.any(|id| *id == seats.offering)
+        };
+        if !demand.is_some_and(may) {
+            ended.insert(&seats.offering);
+        }
+    }
+    for demand in &problem.demands {
+        let name = demand.workload.as_str();
+        // (dollars for one replica, what it serves, replicas that left, offering)
+        let mut left: Vec<(f64, f64, f64, &str)> = Vec::new();
+        let mut then = 0.0;
+        for candidate in demand.candidates.iter().map(|index| &problem.candidates[*index]) {
+            let before = replicas(last, name, &candidate.id);
+            if before == 0.0 {
+                continue;
+            }
+            let serves = match &demand.amount {
+                Amount::Replicas(_) => 1.0,
+                Amount::Load(load) => {
+                    load.rates[candidate.offering.gpu_type.as_ref().expect("it has GPUs")]
+                }
+            };
+            then += serves * before;
+            let (needs, usable) = (&demand.needs, &candidate.usable);
+            let mut part: f64 = 1.0 / usable.pods as f64;
+            for (need, whole) in [
+                (f64::from(needs.gpus), usable.gpus as f64),
+                ((needs.cpus * 1000.0 - 1e-6).ceil(), usable.cpu_millis as f64),
+                ((needs.memory_gib * 1024.0 - 1e-6).ceil(), usable.memory_mib as f64),
+            ] {
+                if need > 0.0 {
+                    part = part.max(need / whole);
+                }
+            }
+            let charge = problem.charge_month(needs, &candidate.offering.cloud);
+            let each = part * price(&candidate.id) + charge;
+            let gone = (before - replicas(now, name, &candidate.id)).max(0.0);
+            left.push((each, serves, gone, &candidate.id));
+        }
+        let (mut fewer, asked) = match &demand.amount {
+            Amount::Replicas(replicas) => (then, f64::from(*replicas)),
+            Amount::Load(load) => {
+                let before = last.loads.get(name).map_or(then, |load| load.asked_per_second);
+                (before.min(then), load.requests_per_second)
+            }
+        };
+        fewer -= asked;
+        if fewer > 0.0 {
+            ended.extend(last.seats.iter().filter(|s| s.workload == name).map(|s| &*s.offering));
+        }
+        left.sort_by(|a, b| (b.0 / b.1).total_cmp(&(a.0 / a.1)));
+        for (each, serves, gone, offering) in left {
+            let forgiven = gone.min(fewer.max(0.0) / serves);
+            fewer -= forgiven * serves;
+            *charged.entry(offering).or_insert(0.0) += each * (gone - forgiven);
+        }
+    }
+    let mut sum = 0.0;
+    let mut sites: BTreeMap<String, bool> = BTreeMap::new();
+    for (id, rental) in &last.rentals {
+        let site = format!("{}/{}", rental.offering.cloud, rental.offering.region);
+        let is_whole = !ended.contains(id.as_str()) && candidates.contains_key(id.as_str());
+        *sites.entry(site).or_insert(true) &= is_whole;
+        if is_whole {
+            let nodes = now.rentals.get(id).map_or(0, |rental| rental.nodes.len());
+            let fewer = rental.nodes.len().saturating_sub(nodes) as f64;
+            let replicas = charged.entry(id).or_insert(0.0);
+            *replicas = replicas.max(fewer * price(id));
+        }
+    }
+    sum += charged.values().sum::<f64>();
+    for (site, _) in sites.iter().filter(|(_, is_whole)| **is_whole) {
+        if !now.cost.sites_month.contains_key(site) {
+            sum += problem.sites.get(site).map_or(0.0, |site| site.price_month);
+        }
+    }
+    sum * problem.move_penalty * problem.weights.as_ref().map_or(1.0, |weights| weights.cost)
 }

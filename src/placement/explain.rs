@@ -29,8 +29,10 @@ pub struct Explanation {
     pub reference: String,
     pub seats: Vec<Seats>,
     pub total_month: f64,
-    /// No placement costs less than this.
+    /// No placement costs less than this, with what its moves are charged.
     pub bound_month: f64,
+    /// Whether something runs already, so that moves are charged.
+    pub has_moves: bool,
     /// Offerings that may hold one replica, and the sites they are at.
     pub offerings: usize,
     pub sites: usize,
@@ -151,6 +153,7 @@ pub fn explain(problem: &Problem, placement: &Placement, demand: usize) -> Expla
         seats,
         total_month: placement.cost.total_month,
         bound_month: placement.proof.bound_month,
+        has_moves: problem.last.is_some() && problem.move_penalty > 0.0,
         offerings: asked.candidates.len(),
         sites: sites.len(),
         alternatives,

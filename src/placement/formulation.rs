@@ -33,6 +33,8 @@
 //! z[s,ρ] = z[t,ρ]                                        together_with
 //! ```
 //!
+//! Where something runs already, `moves` adds what it is charged to leave it.
+//!
 //! The budget is no row: what is minimised is compared with it afterwards. Where `weights` are minimised instead,
 //! dollars count by theirs, a node by its carbon and a replica by its milliseconds; then the budget is a row. In the *elastic* form each
 //! limit may be exceeded by an amount that is a column of its own, to find out which limits clash.
@@ -42,6 +44,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleetform_contract::Market;
 
 use super::model::{Effort, Model, Outcome, Sense};
+use super::moves::Move;
 use super::packing::{Amounts, Counts, fitting, patterns};
 use super::reduce::Group;
 use super::traffic::{self, Edge};
@@ -64,6 +67,8 @@ pub(super) struct Formulation<'a> {
     dollars: Option<Vec<f64>>,
     /// What decides between placements of equal cost, by column.
     pub preference: Vec<f64>,
+    /// What could stay where it is.
+    pub moves: Vec<Move>,
     /// In the elastic form: by how much limits are exceeded.
     pub slacks: Vec<Slack>,
     /// [`Formulation::presence`] of the groups that rules have asked for.
@@ -134,6 +139,7 @@ impl<'a> Formulation<'a> {
             cost: Vec::new(),
             dollars: None,
             preference: Vec::new(),
+            moves: Vec::new(),
             slacks: Vec::new(),
             present: BTreeMap::new(),
             sites: Vec::new(),
@@ -143,10 +149,11 @@ impl<'a> Formulation<'a> {
         if form != Form::Loose {
             this.add_node_capacity();
         }
-        this.add_sites();
+        let sites = this.add_sites();
         this.add_weights();
         this.add_traffic();
         this.weigh();
+        this.add_moves(&sites);
         for limit in 0..problem.limits.len() {
             this.add_limit(limit, elastic);
         }
@@ -202,7 +209,7 @@ impl<'a> Formulation<'a> {
         self.problem.demands[self.groups[group].demands[0]].size.array()
     }
 
-    fn column(&mut self, upper: f64, integer: bool, cost: f64, preference: f64) -> usize {
+    pub fn column(&mut self, upper: f64, integer: bool, cost: f64, preference: f64) -> usize {
         self.cost.push(cost);
         self.preference.push(preference);
         self.model.column(upper, integer)
@@ -333,7 +340,8 @@ impl<'a> Formulation<'a> {
         }
     }
 
-    fn add_sites(&mut self) {
+    /// The sites' columns.
+    fn add_sites(&mut self) -> BTreeMap<&'a str, usize> {
         let mut sites: BTreeMap<&'a str, usize> = BTreeMap::new();
         for place in 0..self.kept.len() {
             let site = self.candidate(place).site.as_str();
@@ -352,6 +360,7 @@ impl<'a> Formulation<'a> {
                 self.model.lazy_row(terms, 0.0);
             }
         }
+        sites
     }
 
     /// Turns dollars into the objective, where that is another.

@@ -24,6 +24,7 @@ mod formulation;
 mod knapsack;
 mod master;
 mod model;
+mod moves;
 mod packing;
 mod price;
 mod reduce;
@@ -138,8 +139,12 @@ pub struct Weighed {
 /// What makes the answer trustworthy, in dollars a month, or in what was minimised instead.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Proof {
+    /// What was minimised: the cost, and what moves are charged.
     pub objective_month: f64,
-    /// No placement costs less than this.
+    /// The part of it that is for leaving what ran before. Nobody pays it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moves_month: f64,
+    /// No placement has a smaller objective than this.
     pub bound_month: f64,
     /// (objective − bound) / objective, 0 to 1.
     pub gap: f64,
@@ -147,6 +152,11 @@ pub struct Proof {
     pub solver: String,
     /// Cuts added because nodes could not hold an aggregate solution.
     pub packing_cuts: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(amount: &f64) -> bool {
+    *amount == 0.0
 }
 
 /// Decides where every replica runs, at the lowest cost that the search can prove.
@@ -170,7 +180,10 @@ fn solve_among(
         let proof = Proof { solver: model::solver(), ..Proof::default() };
         return Ok(Placement { proof, ..Placement::default() });
     }
-    if let Some(placement) = compose::placement(problem, groups, kept) {
+    // Whole nodes know nothing of what runs already.
+    if moves::held(problem).seats.is_empty()
+        && let Some(placement) = compose::placement(problem, groups, kept)
+    {
         return within_budget(problem, placement);
     }
     let cheapest = match search::cheapest(problem, groups, kept) {
@@ -187,8 +200,15 @@ fn solve_among(
         Some(weighed) => weighed.objective_month,
         None => placement.cost.total_month,
     };
-    placement.proof = proof(objective_month, bound_month, packing_cuts);
+    let moves_month = moves::charged_month(problem, &placement);
+    placement.proof = proof(objective_month, moves_month, bound_month, packing_cuts);
 
+    // What must be saved must be moved, whatever a move is charged.
+    let is_charged = problem.last.is_some() && problem.move_penalty > 0.0;
+    if is_charged && within_budget(problem, placement.clone()).is_err() {
+        let free = Problem { move_penalty: 0.0, ..problem.clone() };
+        return solve_among(&free, groups, kept);
+    }
     let placement = within_budget(problem, placement)?;
     match check(problem, &placement) {
         Ok(()) => Ok(placement),
@@ -221,8 +241,8 @@ fn within_budget(problem: &Problem, placement: Placement) -> Result<Placement, V
 /// How near to the best of its equals a large placement has to be.
 const TIE_GAP: f64 = 5e-3;
 
-/// Among the placements that cost no more than the cheapest: the one of the lowest list prices, then of the
-/// fewest nodes and sites, then of the first offerings. A second solve with the cost as a row, so that
+/// Among the placements that cost no more than the cheapest: the one that moves least, then of the lowest
+/// list prices, then of the fewest nodes and sites, then of the first offerings. A second solve with the cost as a row, so that
 /// the preference can never cost anything; where its work ends early, the first answer stands. In a large
 /// model only the candidates at the sites in use are compared.
 fn preferred(
@@ -240,24 +260,55 @@ fn preferred(
         effort.gap = TIE_GAP;
         formulation.close_unused_sites(&cheapest.nodes);
     }
-    let start = Some(cheapest.values.as_slice());
+    let stayed = fewest_moves(formulation, cheapest, effort, packing_cuts);
+    let start = Some(stayed.values.as_slice());
     match search::best(formulation, |f| f.preference.clone(), start, effort) {
         Found::Packed(packed) => {
             *packing_cuts += packed.cuts;
             packed
         }
-        Found::Infeasible | Found::Unsolved(_) => cheapest,
+        Found::Infeasible | Found::Unsolved(_) => stayed,
     }
 }
 
-fn proof(objective_month: f64, bound_month: f64, packing_cuts: u32) -> Proof {
+/// The same with as few replicas moved as the cost allows; from then on no more are.
+fn fewest_moves(
+    formulation: &mut Formulation,
+    cheapest: Packed,
+    effort: Effort,
+    packing_cuts: &mut u32,
+) -> Packed {
+    if formulation.moves.is_empty() {
+        return cheapest;
+    }
+    let mut stayed = cheapest;
+    if formulation.moved(&stayed.values) > 1e-6 {
+        let weights = |formulation: &Formulation| {
+            let mut weights = vec![0.0; formulation.model.columns.len()];
+            formulation.moves.iter().for_each(|one| weights[one.moved] = 1.0);
+            weights
+        };
+        let start = Some(stayed.values.as_slice());
+        if let Found::Packed(packed) = search::best(formulation, weights, start, effort) {
+            *packing_cuts += packed.cuts;
+            stayed = packed;
+        }
+    }
+    let most = formulation.moved(&stayed.values);
+    let terms = formulation.moves.iter().map(|one| (one.moved, 1.0)).collect();
+    formulation.model.row(terms, Sense::AtMost, most + 1e-6);
+    stayed
+}
+
+fn proof(weighed: f64, moves_month: f64, bound_month: f64, packing_cuts: u32) -> Proof {
+    let objective_month = weighed + moves_month;
     // No price is negative, so 0 is a bound whatever the solver says; and what was found bounds too.
     let bound_month = bound_month.max(0.0).min(objective_month);
     let gap = match objective_month {
         0.0 => 0.0,
         objective => (objective - bound_month) / objective,
     };
-    Proof { objective_month, bound_month, gap, solver: model::solver(), packing_cuts }
+    Proof { objective_month, moves_month, bound_month, gap, solver: model::solver(), packing_cuts }
 }
 
 fn unsolved(words: &str) -> Diagnostic {

@@ -20,6 +20,8 @@
 //! then nobody pays more to or from *A*, and between the two nobody pays any more. Weights may not cost more at *A*.
 //! Groups that must stay at one site move as a whole, as do groups that must be at the same sites.
 //!
+//! What runs already is covered by nothing: leaving it is charged. Going there from elsewhere is not.
+//!
 //! Cover is transitive, so dropping everything but one representative of each class of mutual cover
 //! (the first) at once is sound: each dropped candidate has a kept one that covers it, and the moves
 //! together count in each limit at most what was counted before. The same argument holds when limits
@@ -29,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::Market;
 
+use super::moves;
 use crate::config::SpreadOver;
 use crate::problem::{Amount, Candidate, Problem, Rule};
 
@@ -111,6 +114,7 @@ fn talking(problem: &Problem) -> BTreeSet<usize> {
 
 /// Indices of the candidates that the solver needs to see, ascending.
 pub(super) fn undominated(problem: &Problem, groups: &[Group]) -> Vec<usize> {
+    let held = moves::held(problem).seats;
     let cover = Cover::new(problem, groups);
     let mut sites: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, candidate) in problem.candidates.iter().enumerate() {
@@ -121,13 +125,18 @@ pub(super) fn undominated(problem: &Problem, groups: &[Group]) -> Vec<usize> {
     for candidates in sites.values_mut() {
         let all = candidates.clone();
         candidates.retain(|&b| {
-            !all.iter().any(|&a| a != b && cover.holds(a, b) && (a < b || !cover.holds(b, a)))
+            held.contains_key(&b)
+                || !all
+                    .iter()
+                    .any(|&a| a != b && cover.holds(a, b) && (a < b || !cover.holds(b, a)))
         });
     }
     let sites: Vec<(&str, Vec<usize>)> = sites.into_iter().collect();
     let covers = |a: usize, b: usize| cover.site_holds(&sites[a], &sites[b]);
-    let kept = (0..sites.len())
-        .filter(|&b| !(0..sites.len()).any(|a| a != b && covers(a, b) && (a < b || !covers(b, a))));
+    let is_held = |site: usize| sites[site].1.iter().any(|index| held.contains_key(index));
+    let kept = (0..sites.len()).filter(|&b| {
+        is_held(b) || !(0..sites.len()).any(|a| a != b && covers(a, b) && (a < b || !covers(b, a)))
+    });
     let mut kept: Vec<usize> = kept.flat_map(|site| sites[site].1.iter().copied()).collect();
     kept.sort_unstable();
     kept

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::formulation::{Formulation, Overfull};
 use super::model::{Effort, Outcome};
+use super::moves;
 use super::packing::{Amounts, Counts, Packing, pack};
 use super::reduce::Group;
 use crate::problem::Problem;
@@ -74,11 +75,14 @@ pub(super) fn cheapest<'a>(
     let Some(relaxed) = whole.model.relaxed(&whole.cost) else { return Err(Failed::Infeasible) };
     let extra = whole.extra(&relaxed.extra);
     drop(whole);
+    // What runs already is in every model, because leaving it is charged.
+    let held = moves::held(problem).seats;
     let mut margin = relaxed.bound.max(0.0) * MARGIN;
     let mut cuts = 0;
     loop {
         let near = |extra: f64| extra <= margin;
-        let few = kept.iter().zip(&extra).filter(|(_, extra)| near(**extra));
+        let few = kept.iter().zip(&extra);
+        let few = few.filter(|(index, extra)| near(**extra) || held.contains_key(index));
         let few: Vec<usize> = few.map(|(index, _)| *index).collect();
         let least_far =
             extra.iter().copied().filter(|extra| !near(*extra)).fold(f64::MAX, f64::min);

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::formulation::Formulation;
+use super::moves;
 use super::search::Packed;
 use super::{Cost, Placement, Proof, Rental, Seats, Served, Weighed, traffic};
 use crate::problem::{Amount, Candidate, Demand, Problem};
@@ -152,24 +153,43 @@ pub(super) fn placement(formulation: &Formulation, packed: &Packed) -> Placement
 /// What is left to hand out: (demand, replicas).
 type Hand = Vec<(usize, u32)>;
 
-/// Deals the seats of each group to its demands, first come first served in the order of names and
-/// offerings, so that few demands are split: by (group, position of the candidate).
+/// Deals the seats of each group to its demands: first to those that sit there already, then first come
+/// first served in the order of names and offerings, so that few demands move or are split. By (group,
+/// position of the candidate).
 fn deal(formulation: &Formulation, packed: &Packed) -> BTreeMap<(usize, usize), Hand> {
     let problem = formulation.problem;
+    let held = moves::held(problem).seats;
     let mut hands = BTreeMap::new();
     for (number, group) in formulation.groups.iter().enumerate() {
         let all: u32 = packed.seats[number].iter().sum();
-        let demands = group.demands.iter().map(|demand| match problem.demands[*demand].amount {
-            Amount::Replicas(replicas) => (*demand, replicas),
-            // Alone in its group.
-            Amount::Load(_) => (*demand, all),
-        });
-        // Taken from the end.
-        let mut waiting: Hand = demands.rev().collect();
-        for ((place, _), &count) in formulation.seats[number].iter().zip(&packed.seats[number]) {
-            let mut hand: Hand = take(&mut waiting, count);
-            hand.reverse();
+        let mut waiting: BTreeMap<usize, u32> = BTreeMap::new();
+        for demand in &group.demands {
+            let replicas = match problem.demands[*demand].amount {
+                Amount::Replicas(replicas) => replicas,
+                // Alone in its group.
+                Amount::Load(_) => all,
+            };
+            waiting.insert(*demand, replicas);
+        }
+        let places = || formulation.seats[number].iter().zip(&packed.seats[number]);
+        for ((place, _), &count) in places() {
+            let mut left = count;
+            let mut hand = Hand::new();
+            for (demand, then) in held.get(&formulation.kept[*place]).into_iter().flatten() {
+                let Some(waits) = waiting.get_mut(demand) else { continue };
+                let stays = left.min(*then).min(*waits);
+                (left, *waits) = (left - stays, *waits - stays);
+                hand.push((*demand, stays));
+            }
             hands.insert((number, *place), hand);
+        }
+        // Taken from the end.
+        let mut waiting: Hand = waiting.into_iter().rev().collect();
+        for ((place, _), &count) in places() {
+            let hand: &mut Hand = hands.entry((number, *place)).or_default();
+            let seated: u32 = hand.iter().map(|(_, replicas)| replicas).sum();
+            hand.extend(take(&mut waiting, count - seated));
+            hand.reverse();
         }
     }
     hands
@@ -181,6 +201,9 @@ fn take(hand: &mut Hand, count: u32) -> Hand {
     let mut count = count;
     while count > 0 {
         let Some((demand, replicas)) = hand.pop() else { break };
+        if replicas == 0 {
+            continue;
+        }
         let some = replicas.min(count);
         taken.push((demand, some));
         count -= some;

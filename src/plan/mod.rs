@@ -90,6 +90,9 @@ pub struct Inputs {
     pub variables: BTreeMap<String, Value>,
     pub variable_files: Vec<String>,
     pub sandbox: bool,
+    /// Measured loads, in requests a second by workload.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub loads: BTreeMap<String, f64>,
     /// SHA-256 of every source file, by path.
     pub sources: BTreeMap<String, String>,
 }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard, Tariff};
 
-use crate::config::{self, ObjectiveWeights, PlacementRules, SpreadOver, Stack, Workload};
+use crate::config::{
+    self, LoadSize, ObjectiveWeights, PlacementRules, SpreadOver, Stack, Workload,
+};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::placement::Placement;
 
@@ -58,6 +60,8 @@ pub struct Problem {
     pub weights: Option<ObjectiveWeights>,
     /// What runs now, as far as is known.
     pub last: Option<Placement>,
+    /// Share of what a placement gives up of the last one that doing so must save.
+    pub move_penalty: f64,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -232,6 +236,7 @@ pub fn pose(
         network,
         limits,
         last: last.cloned(),
+        move_penalty: stack.optimize.move_penalty,
         warnings,
     })
 }
@@ -351,7 +356,10 @@ fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>
         amount: match &workload.amount {
             config::Amount::Replicas(replicas) => Amount::Replicas(*replicas),
             config::Amount::Load(load) => Amount::Load(Load {
-                requests_per_second: load.requests_per_second,
+                requests_per_second: match load.size {
+                    LoadSize::Known(size) => size,
+                    LoadSize::Query(_) => panic!("loads are measured before a problem is posed"),
+                },
                 rates: load.rates.clone(),
                 // A service answers, however little it is asked.
                 least: workload.autoscale.as_ref().map_or(1, |bounds| bounds.min),

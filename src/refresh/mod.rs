@@ -1,5 +1,6 @@
 //! Records → what exists now: reads every recorded object, in parallel, within a bound.
 
+mod demand;
 mod find;
 mod gather;
 
@@ -14,6 +15,7 @@ use crate::clouds::Clouds;
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Drift, differences};
 
+pub use demand::measure;
 pub use find::Finding;
 pub use gather::{Gathered, gather, gather_inside};
 

@@ -16,6 +16,10 @@ pub fn explanation(told: &Explanation, paint: Paint) -> String {
     text += &table("  ", &COLUMNS, &rows.collect::<Vec<_>>());
     let is_proven = told.total_month - told.bound_month < 0.005;
     let proof = match is_proven {
+        true if told.has_moves => {
+            "no other placement that keeps every limit saves enough to move (`move_penalty`)"
+                .to_owned()
+        }
         true => "no other placement that keeps every limit costs less".to_owned(),
         false => format!("no placement costs less than ${}", dollars(told.bound_month)),
     };
@@ -180,6 +184,7 @@ mod tests {
             seats: vec![seats("aws/us-east-1/g6.xlarge/on_demand", 2, 1175.0)],
             total_month: 2350.5,
             bound_month: 2350.5,
+            has_moves: false,
             offerings: 37,
             sites: 1,
             alternatives: vec![Alternative {

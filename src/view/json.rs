@@ -49,6 +49,7 @@ pub fn plan(plan: &Plan) -> Json {
             "lineage": plan.lineage,
             "serial": plan.serial,
             "hash": plan.hash(),
+            "loads": plan.inputs.loads,
             "placement": plan.placement,
             "cost": cost(plan),
             "protection": plan.protection,

@@ -187,9 +187,13 @@ pub fn placement(placement: &Placement, paint: Paint, width: usize) -> String {
         );
     }
     let sign = if placement.weighed.is_none() { "$" } else { "" };
+    let moves = match proof.moves_month {
+        0.0 => String::new(),
+        moves => format!(" ({sign}{} of it for moves, which nobody pays)", dollars(moves)),
+    };
     let _ = writeln!(
         text,
-        "\n  Objective {sign}{} a month, bound {sign}{}, gap {:.2} % ({}).",
+        "\n  Objective {sign}{} a month{moves}, bound {sign}{}, gap {:.2} % ({}).",
         dollars(proof.objective_month),
         dollars(proof.bound_month),
         proof.gap * 100.0,

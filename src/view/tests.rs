@@ -136,6 +136,7 @@ fn placement() -> Placement {
         weighed: None,
         proof: Proof {
             objective_month: 1_533.0,
+            moves_month: 0.0,
             bound_month: 1_533.0,
             gap: 0.0,
             solver: "HiGHS 1".into(),

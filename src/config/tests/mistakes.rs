@@ -67,6 +67,16 @@ const MISTAKES: &[(&str, &str)] = &[
         "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nSERVICE  model = model.m\n  load { requests_per_second = 5 }\n}",
     ),
     (
+        "load said twice",
+        "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nmonitoring {\n  prometheus { url = \"http://p\" }\n}\nSERVICE  model = model.m\n  load {\n    requests_per_second = 5\n    from_prometheus = \"q\"\n  }\n  resources { gpus = 1 }\n}",
+    ),
+    (
+        "load without a server",
+        "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nSERVICE  model = model.m\n  load { from_prometheus = \"q\" }\n  resources { gpus = 1 }\n}",
+    ),
+    ("a server with a password", "monitoring {\n  prometheus { url = \"http://me:secret@p\" }\n}"),
+    ("dashboards", "monitoring { dashboards = true }"),
+    (
         "load of nothing",
         "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nSERVICE  model = model.m\n  load {}\n  resources { gpus = 1 }\n}",
     ),

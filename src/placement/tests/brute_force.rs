@@ -9,7 +9,7 @@ use crate::config::{
     self, LatencyRule, Model, ObjectiveWeights, SpotRules, Spread, SpreadOver, Weights,
 };
 use crate::placement::formulation::Formulation;
-use crate::placement::{check, reduce, solve_among};
+use crate::placement::{check, reduce, solve, solve_among};
 use crate::problem::{Amount, Candidate, Carriage, Demand, Problem, Rule};
 
 /// The least cost by exhaustion: every distribution of every demand's replicas over its candidates, and
@@ -245,8 +245,9 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
         let unit = traffic.mbps / f64::from(senders * receivers);
         routes.push((unit, scaled(from, receivers), scaled(to, senders)));
     }
+    let moves = moves(problem, seats, &nodes, &sites);
     let dollars = cost + sites.values().sum::<f64>() + cheapest_routes(problem, &routes);
-    let Some(weights) = &problem.weights else { return Some(dollars) };
+    let Some(weights) = &problem.weights else { return Some(dollars + moves) };
     let budgets = problem.limits.iter().filter_map(|limit| match limit.rule {
         Rule::Budget { max_month } => Some(max_month),
         _ => None,
@@ -265,7 +266,7 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
             }
         }
     }
-    Some(objective)
+    Some(objective + weights.cost * moves)
 }
 
 /// Mbps of a unit, and units by site that are sent and received.
@@ -321,6 +322,39 @@ fn hand_over(
         routes[route].2[target].1 += units;
     }
     best
+}
+
+/// What a distribution is charged for what it gives up of the last placement, in which every demand had as
+/// much as it has now.
+fn moves(
+    problem: &Problem,
+    seats: &[Vec<u32>],
+    nodes: &[u32],
+    sites: &BTreeMap<&String, f64>,
+) -> f64 {
+    let Some(last) = &problem.last else { return 0.0 };
+    let mut charged = 0.0;
+    for (index, candidate) in problem.candidates.iter().enumerate() {
+        let price = if candidate.reserved { 0.0 } else { candidate.price_hour * 730.0 };
+        let mut replicas = 0.0;
+        for (demand, now) in problem.demands.iter().zip(seats) {
+            let mut then = last.seats.iter();
+            let then = then
+                .find(|s| s.workload == demand.workload && s.offering == candidate.id)
+                .map_or(0, |seats| seats.replicas);
+            let parts = demand.size.array().into_iter().zip(candidate.usable.array());
+            let part =
+                parts.map(|(size, all)| size as f64 / (all.max(1)) as f64).fold(0.0, f64::max);
+            let card = problem.rate_cards.get(&candidate.offering.cloud);
+            let charge = card.map_or(0.0, |card| card.gpu_month * f64::from(demand.needs.gpus));
+            replicas += (part * price + charge) * f64::from(then.saturating_sub(now[index]));
+        }
+        let then = last.rentals.get(&candidate.id).map_or(0, |rental| rental.nodes.len() as u32);
+        charged += (f64::from(then.saturating_sub(nodes[index])) * price).max(replicas);
+    }
+    let shut = last.cost.sites_month.keys().filter(|site| !sites.contains_key(site));
+    charged += shut.map(|site| problem.sites[site].price_month).sum::<f64>();
+    problem.move_penalty * charged
 }
 
 /// The least number of equal bins, by trying every bin for every item.
@@ -488,7 +522,7 @@ fn agree(problem: &Problem, seed: u64) -> Told {
 }
 
 /// One or two services sized by load, sometimes beside one with replicas.
-fn random_load(seed: u64) -> World {
+pub(super) fn random_load(seed: u64) -> World {
     let mut world = random(seed);
     let mut dice = Dice(seed ^ 0x10ad);
     world.stack.workloads.retain(|name, _| name != "c");
@@ -499,9 +533,8 @@ fn random_load(seed: u64) -> World {
         }
         let rates = [("L4", dice.pick(&[2.0, 3.5, 4.0])), ("A100", dice.pick(&[5.0, 9.0, 18.0]))];
         let rates = rates.iter().map(|(name, rate)| ((*name).to_owned(), *rate));
-        let requests_per_second = dice.pick(&[0.0, 1.0, 6.3, 9.0, 12.0, 20.0]);
-        workload.amount =
-            config::Amount::Load(config::Load { requests_per_second, rates: rates.collect() });
+        let size = config::LoadSize::Known(dice.pick(&[0.0, 1.0, 6.3, 9.0, 12.0, 20.0]));
+        workload.amount = config::Amount::Load(config::Load { size, rates: rates.collect() });
         if dice.chance(30) {
             let min = 1 + dice.roll(2) as u32;
             let max = min + dice.roll(3) as u32;
@@ -657,6 +690,41 @@ fn compare(worlds: impl Iterator<Item = (u64, World)>, most: f64) -> (u32, u32, 
         cuts += told.cuts;
     }
     (placed, clashes, cuts)
+}
+
+/// The same problem where something runs already: what other prices led to.
+#[test]
+fn random_moves_pay_as_trying_everything_finds() {
+    let mut all = Told::default();
+    for seed in 0..400 {
+        let mut world = if seed % 3 == 0 { random_load(seed) } else { random(seed) };
+        let Ok(problem) = world.pose() else { continue };
+        if distributions(&problem) > 3e3 {
+            continue;
+        }
+        world.last = solve(&reprice(&world, seed, 60).problem()).ok();
+        world.stack.optimize.move_penalty = Dice(seed).pick(&[0.0, 0.05, 0.3, 1.0]);
+        let told = agree(&world.problem(), seed);
+        all.placed += told.placed;
+        all.clashes += told.clashes;
+    }
+    assert!(all.placed > 150, "{} {}", all.placed, all.clashes);
+}
+
+/// The same world with every price up or down by up to so many per cent.
+pub(super) fn reprice(world: &World, seed: u64, percent: u64) -> World {
+    let mut world = world.clone();
+    let mut dice = Dice(seed ^ 0x9e1ce);
+    let mut factor =
+        || 1.0 + (dice.roll(2 * percent * 100 + 1) as f64 / 100.0 - percent as f64) / 100.0;
+    for offering in world.offerings.values_mut().flatten() {
+        offering.price_hour *= factor();
+    }
+    world.control_plane_price_hour.values_mut().for_each(|price| *price *= factor());
+    for card in world.stack.clouds.values_mut().filter_map(|cloud| cloud.rate_card.as_mut()) {
+        card.gpu_month *= factor();
+    }
+    world
 }
 
 #[test]

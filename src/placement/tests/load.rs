@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 
 use super::support::*;
-use crate::config::{Amount, SpotRules, Spread, SpreadOver, Workload};
+use crate::config::{Amount, LoadSize, SpotRules, Spread, SpreadOver, Workload};
 use crate::placement::{Placement, Served, check};
 
 fn nodes(placement: &Placement) -> BTreeMap<&str, usize> {
@@ -159,7 +159,7 @@ fn nothing_known_to_serve_it_is_told() {
     let mut none = mix(4.0, |_| {});
     let chat = none.stack.workloads.get_mut("chat").expect("chat");
     let Amount::Load(load) = &mut chat.amount else { panic!("by load") };
-    load.requests_per_second = 1e9;
+    load.size = LoadSize::Known(1e9);
     assert_snapshot!(none.say(&["service.chat"]).refusal(), @r"
     Too many replicas (at service.chat)
     The stack asks for 55555556 replicas; at most 100000 are placed together.

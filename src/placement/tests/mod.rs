@@ -8,5 +8,6 @@ mod export;
 mod known;
 mod limits;
 mod load;
+mod moves;
 pub(crate) mod support;
 mod traffic;

@@ -10,7 +10,9 @@ use fleetform_contract::{
 };
 use fleetform_state::KeySources;
 
-use crate::config::{Amount, Load, Optimize, PlacementRules, Stack, StateSettings, Workload};
+use crate::config::{
+    Amount, Load, LoadSize, Optimize, PlacementRules, Stack, StateSettings, Workload,
+};
 use crate::diagnostic::{Diagnostic, Sources, Span};
 use crate::placement::{Placement, solve};
 use crate::problem::{Problem, pose};
@@ -106,7 +108,7 @@ pub fn loaded(name: &str, requests_per_second: f64, rates: &[(&str, f64)]) -> Wo
     let rates = rates.iter().map(|(gpu_type, rate)| ((*gpu_type).to_owned(), *rate)).collect();
     Workload {
         model: Some("model".to_owned()),
-        amount: Amount::Load(Load { requests_per_second, rates }),
+        amount: Amount::Load(Load { size: LoadSize::Known(requests_per_second), rates }),
         ..service(name, 1, 1)
     }
 }
@@ -128,6 +130,8 @@ pub struct World {
     pub control_plane_price_hour: BTreeMap<String, f64>,
     /// What else is paid; control planes go above.
     pub tariffs: BTreeMap<String, Tariff>,
+    /// What runs already.
+    pub last: Option<Placement>,
 }
 
 pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offering>) -> World {
@@ -151,6 +155,7 @@ pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offeri
         models: BTreeMap::new(),
         workloads: workloads.into_iter().map(|workload| (name(&workload), workload)).collect(),
         optimize: Optimize { budget_month: None, move_penalty: 0.0, weights: None },
+        prometheus: None,
         outputs: BTreeMap::new(),
         checks: BTreeMap::new(),
         moved: Vec::new(),
@@ -167,6 +172,7 @@ pub fn world(clouds: Vec<Cloud>, workloads: Vec<Workload>, offerings: Vec<Offeri
         offerings: by_cloud,
         control_plane_price_hour: BTreeMap::new(),
         tariffs: BTreeMap::new(),
+        last: None,
     }
 }
 
@@ -192,7 +198,7 @@ impl World {
         for (cloud, price) in &self.control_plane_price_hour {
             tariffs.entry(cloud.clone()).or_default().control_plane_price_hour = *price;
         }
-        pose(&self.stack, &self.offerings, &quotas, &tariffs, None)
+        pose(&self.stack, &self.offerings, &quotas, &tariffs, self.last.as_ref())
     }
 
     pub fn problem(&self) -> Problem {
