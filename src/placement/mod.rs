@@ -32,6 +32,7 @@ mod relax;
 mod search;
 mod settle;
 mod traffic;
+mod waits;
 
 pub use check::check;
 pub use explain::{Alternative, Cause, Explanation, Relief, Threshold, causes, explain, moved};
@@ -231,7 +232,7 @@ fn within_budget(problem: &Problem, placement: Placement) -> Result<Placement, V
             && placement.cost.total_month > max_month + 1e-6
         {
             let Proof { objective_month, bound_month, .. } = placement.proof;
-            let error = relax::over_budget(limit, max_month, objective_month, bound_month);
+            let error = relax::over_budget(problem, limit, max_month, objective_month, bound_month);
             return Err(vec![error]);
         }
     }

@@ -10,6 +10,7 @@ use super::formulation::{Formulation, Slack};
 use super::packing::Counts;
 use super::reduce::Group;
 use super::search::{self, Found, Packed};
+use super::waits;
 use crate::config::SpreadOver;
 use crate::diagnostic::Diagnostic;
 use crate::problem::{Candidate, Demand, Limit, Problem, Rule, SpotSaid};
@@ -22,7 +23,7 @@ const RESERVATION_WEIGHT: f64 = 1.5;
 pub(super) fn explain(problem: &Problem, groups: &[Group], kept: &[usize]) -> Diagnostic {
     let mut formulation = Formulation::elastic(problem, groups, kept.to_vec());
     match relaxed(&mut formulation) {
-        Ok(packed) => diagnostic(&formulation, &packed),
+        Ok(packed) => and_the_rest(problem, diagnostic(&formulation, &packed)),
         Err(words) => {
             let detail = format!(
                 "Which limits would have to give way was not found within the work limit ({words})."
@@ -30,6 +31,14 @@ pub(super) fn explain(problem: &Problem, groups: &[Group], kept: &[usize]) -> Di
             Diagnostic::error(SUMMARY, detail)
         }
     }
+}
+
+/// With what can be placed all the same.
+fn and_the_rest(problem: &Problem, mut diagnostic: Diagnostic) -> Diagnostic {
+    if let Some(words) = waits::words(problem) {
+        diagnostic.detail = format!("{}\n{words}", diagnostic.detail);
+    }
+    diagnostic
 }
 
 /// The cheapest solution that breaks the fewest limits by the least.
@@ -110,7 +119,13 @@ fn diagnostic(formulation: &Formulation, packed: &Packed) -> Diagnostic {
 }
 
 /// The diagnostic for a cheapest placement that is above the budget.
-pub(super) fn over_budget(limit: &Limit, max_month: f64, cost: f64, bound: f64) -> Diagnostic {
+pub(super) fn over_budget(
+    problem: &Problem,
+    limit: &Limit,
+    max_month: f64,
+    cost: f64,
+    bound: f64,
+) -> Diagnostic {
     let cheapest = if bound > max_month {
         format!("the cheapest possible placement costs {} a month", dollars(cost))
     } else {
@@ -121,9 +136,10 @@ pub(super) fn over_budget(limit: &Limit, max_month: f64, cost: f64, bound: f64) 
         )
     };
     let sentence = format!("`optimize` has a budget of {}; {cheapest}", dollars(max_month));
-    Diagnostic::error(SUMMARY, format!("{}.", with_place(&sentence, limit)))
+    let error = Diagnostic::error(SUMMARY, format!("{}.", with_place(&sentence, limit)))
         .at(limit.origin.span.clone())
-        .hint(format!("raise `budget` to {}, or ask for less", (cost * 100.0).ceil() / 100.0))
+        .hint(format!("raise `budget` to {}, or ask for less", (cost * 100.0).ceil() / 100.0));
+    and_the_rest(problem, error)
 }
 
 fn with_place(sentence: &str, limit: &Limit) -> String {

@@ -299,7 +299,7 @@ fn of_pairs(demands: &[Demand], add: &mut impl FnMut(&str, Rule)) {
 }
 
 /// The largest whole number of replicas that is at most this share of them.
-fn share_of(share: f64, replicas: u32) -> u32 {
+pub(super) fn share_of(share: f64, replicas: u32) -> u32 {
     // 0.29 × 100 is 28.999999999999996 in binary: decimals are meant, so a hair is forgiven.
     (share * f64::from(replicas) + 1e-9).max(0.0) as u32
 }

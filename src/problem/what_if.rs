@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use fleetform_contract::{Capacity, Quota};
 
-use super::{Candidate, Demand, Problem, Rule};
+use super::limits::share_of;
+use super::{Amount, Candidate, Demand, Problem, Rule, SpotSaid};
 use crate::config::Stack;
 
 /// Limits that stand in for those of the stack and of its clouds.
@@ -74,6 +75,28 @@ impl Problem {
             Some(limit)
         });
         Ok(Problem { limits: limits.collect(), demands, candidates, ..self.clone() })
+    }
+
+    /// Asks for so many replicas of one demand (by its index), with the shares that follow.
+    pub fn ask_for(&mut self, asked: usize, replicas: u32) {
+        self.demands[asked].amount = Amount::Replicas(replicas);
+        if replicas == 0 {
+            self.traffic.retain(|traffic| ![traffic.from, traffic.to].contains(&asked));
+        }
+        for limit in &mut self.limits {
+            match &mut limit.rule {
+                Rule::Spot { demand, max_replicas, said } if *demand == asked => {
+                    *max_replicas = match said {
+                        SpotSaid::MaxShare(share) => share_of(*share, replicas),
+                        SpotSaid::BaseOnDemand(base) => replicas.saturating_sub(*base),
+                    };
+                }
+                Rule::SpreadShare { demand, max_replicas, max_share, .. } if *demand == asked => {
+                    *max_replicas = share_of(*max_share, replicas);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The problem in which one limit (by its index) lets `more` units through: GPUs, CPUs, nodes,
