@@ -312,6 +312,12 @@ pub struct PlacementArguments {
     /// As if this were the budget, in dollars a month
     #[arg(long, value_name = "DOLLARS")]
     pub budget: Option<f64>,
+    /// What could be had of two ends: cost,latency
+    #[arg(long, value_name = "ENDS", value_delimiter = ',')]
+    pub pareto: Vec<String>,
+    /// With -pareto: write the chart to a file, as SVG
+    #[arg(long, value_name = "FILE", requires = "pareto")]
+    pub out: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -26,6 +26,9 @@ pub async fn run(
     let session = Session::open(screen, &setting).await?;
     let conditions = conditions(arguments, &session.stack)?;
     let last = planning::last_placement(&session.journal).await;
+    if !arguments.pareto.is_empty() {
+        return front(&session, arguments, &conditions, last.as_ref()).await;
+    }
     let plain = planning::pose(&session, &Conditions::default(), last.as_ref()).await?;
     screen.diagnostics(&plain.warnings);
     let is_asked = conditions != Conditions::default() || !arguments.without.is_empty();
@@ -39,6 +42,47 @@ pub async fn run(
     let decided = planning::solving(move || placement::solve(&problem)).await?;
     // Where nothing can be placed as things are, there is nothing to compare with.
     show(screen, arguments, &decided, usual.ok().as_ref());
+    Ok(0)
+}
+
+/// Points of a front, the nearest and the cheapest among them.
+const POINTS: u32 = 9;
+
+/// The front of cost and latency, as a table or JSON and as a chart.
+async fn front(
+    session: &Session<'_>,
+    arguments: &PlacementArguments,
+    conditions: &Conditions,
+    last: Option<&Placement>,
+) -> Ended {
+    let mut ends = arguments.pareto.clone();
+    ends.sort();
+    if ends != ["cost", "latency"] {
+        let detail = format!("-pareto={} is not a pair of ends.", arguments.pareto.join(","));
+        return Err(vec![
+            Diagnostic::error("Not a pair of ends", detail).hint("write -pareto=cost,latency"),
+        ]);
+    }
+    let problem = planning::pose(session, conditions, last).await?;
+    let problem = without(&problem, &arguments.without)?;
+    let points = planning::solving(move || placement::pareto(&problem, POINTS)).await?;
+    if let Some(path) = &arguments.out {
+        let chart = view::pareto::chart(&points, &session.stack.name);
+        std::fs::write(path, chart).map_err(|error| {
+            let detail = format!("Writing {}: {error}.", path.display());
+            vec![Diagnostic::error("The chart cannot be written", detail)]
+        })?;
+    }
+    if arguments.json {
+        let points = points.iter().map(|point| {
+            serde_json::json!({ "latency_ms": point.latency_ms, "placement": point.placement })
+        });
+        let json = serde_json::json!({ "front": points.collect::<Vec<_>>() });
+        let json = serde_json::to_string_pretty(&json).expect("placements serialize");
+        write_out(&format!("{json}\n"));
+    } else {
+        write_out(&view::pareto::front(&points, session.screen.paint));
+    }
     Ok(0)
 }
 

@@ -36,6 +36,7 @@ pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>
         }
     }
     check_traffic(problem, placement, &mut broken);
+    broken.extend(above_ceiling(problem, placement));
     check_cost(problem, placement, &mut broken);
     check_weighed(problem, placement, &mut broken);
     check_proof(problem, placement, &mut broken);
@@ -200,6 +201,21 @@ fn unfit(demand: &Demand, candidate: &Candidate) -> Option<&'static str> {
         return Some("nobody knows what it serves there");
     }
     (offering.gpu_memory_gib < needs.gpu_memory_gib - 1e-6).then_some("too little GPU memory")
+}
+
+/// The mean of round trips, where one is asked for.
+fn above_ceiling(problem: &Problem, placement: &Placement) -> Option<String> {
+    let ceiling = problem.ceiling_ms?;
+    let (mut sum, mut all) = (0.0, 0.0);
+    for seats in &placement.seats {
+        let demand = problem.demands.iter().find(|demand| demand.workload == seats.workload)?;
+        let location = placement.rentals.get(&seats.offering)?.offering.location.as_ref();
+        if let (Some(rule), Some(place)) = (&demand.rules.latency, location) {
+            sum += f64::from(seats.replicas) * round_trip_ms(place, &rule.from);
+            all += f64::from(seats.replicas);
+        }
+    }
+    (sum > all * (ceiling + 1e-3)).then(|| format!("the mean round trip is above {ceiling} ms"))
 }
 
 /// By the spherical law of cosines, where the problem's own estimate uses the haversine formula.

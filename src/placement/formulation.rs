@@ -35,6 +35,8 @@
 //!
 //! Where something runs already, `moves` adds what it is charged to leave it.
 //!
+//! A ceiling on the mean round trip of replicas is a row that only the front of cost and latency asks for.
+//!
 //! The budget is no row: what is minimised is compared with it afterwards. Where `weights` are minimised instead,
 //! dollars count by theirs, a node by its carbon and a replica by its milliseconds; then the budget is a row. In the *elastic* form each
 //! limit may be exceeded by an amount that is a column of its own, to find out which limits clash.
@@ -46,6 +48,7 @@ use fleetform_contract::Market;
 use super::model::{Effort, Model, Outcome, Sense};
 use super::moves::Move;
 use super::packing::{Amounts, Counts, fitting, patterns};
+use super::pareto::round_trip_ms;
 use super::reduce::Group;
 use super::traffic::{self, Edge};
 use crate::config::SpreadOver;
@@ -154,6 +157,7 @@ impl<'a> Formulation<'a> {
         this.add_traffic();
         this.weigh();
         this.add_moves(&sites);
+        this.add_ceiling();
         for limit in 0..problem.limits.len() {
             this.add_limit(limit, elastic);
         }
@@ -431,6 +435,20 @@ impl<'a> Formulation<'a> {
         traffic::add(&mut self.model, &mut self.cost, &self.problem.network, &edges);
         self.cost.resize(self.model.columns.len(), 0.0);
         self.preference.resize(self.model.columns.len(), 0.0);
+    }
+
+    /// The mean of round trips: `Σ (trip − ceiling)·x ≤ 0`.
+    fn add_ceiling(&mut self) {
+        let Some(ceiling) = self.problem.ceiling_ms else { return };
+        let mut terms = Vec::new();
+        for (group, seats) in self.seats.iter().enumerate() {
+            let demand = &self.problem.demands[self.groups[group].demands[0]];
+            terms.extend(seats.iter().filter_map(|(place, column)| {
+                let trip = round_trip_ms(demand, self.candidate(*place))?;
+                Some((*column, trip - ceiling))
+            }));
+        }
+        self.model.row(terms, Sense::AtMost, 0.0);
     }
 
     /// The seats of a group by what their candidates share, as terms of a sum.

@@ -26,6 +26,7 @@ mod master;
 mod model;
 mod moves;
 mod packing;
+mod pareto;
 mod price;
 mod reduce;
 mod relax;
@@ -37,6 +38,7 @@ mod waits;
 pub use check::check;
 pub use explain::{Alternative, Cause, Explanation, Relief, Threshold, causes, explain, moved};
 pub use export::mps;
+pub use pareto::{Point, latency_ms, pareto};
 
 use formulation::Formulation;
 use model::{Effort, Sense};

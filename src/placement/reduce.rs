@@ -65,7 +65,8 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
             || coupled.contains(&index);
         // Types of GPU are in the candidates already.
         let models = problem.stored.iter().position(|stored| stored.demands.contains(&index));
-        let from = problem.weights.as_ref().and(demand.rules.latency.as_ref());
+        let is_counted = problem.weights.is_some() || problem.ceiling_ms.is_some();
+        let from = demand.rules.latency.as_ref().filter(|_| is_counted);
         let from = from.map(|rule| &rule.from);
         let charges = charges_key(problem, index);
         let needs = format!("{:?} {charges:?} {models:?} {from:?}", demand.size);
@@ -243,7 +244,9 @@ impl<'a> Cover<'a> {
             let first = candidates.first().map(|index| &self.problem.candidates[*index]);
             first.map(|candidate| &candidate.offering.cloud)
         };
-        prices(one.0) <= prices(other.0)
+        // Elsewhere is nearer or farther.
+        self.problem.ceiling_ms.is_none()
+            && prices(one.0) <= prices(other.0)
             && other.1.iter().all(|&b| one.1.iter().any(|&a| self.holds(a, b)))
             && !self.must_spread(&other.1, cloud(&one.1) == cloud(&other.1))
             && !self.talks_dearer(one.0, other)

@@ -43,7 +43,7 @@ pub(super) fn words(problem: &Problem) -> Option<String> {
             (_, 0) => waiting.push(format!("`{reference}`")),
         }
     }
-    let verb = if waiting.len() == 1 && waiting[0].starts_with('`') { "waits" } else { "wait" };
+    let verb = if waiting.len() == 1 && waiting[0].starts_with(['`', '1']) { "waits" } else { "wait" };
     if waiting.len() > NAMED {
         let more = waiting.len() - NAMED + 1;
         waiting.truncate(NAMED - 1);
@@ -123,7 +123,8 @@ impl Waits<'_> {
         }
         let kept = reduce::undominated(&some, &groups);
         let budget = some.limits.iter().find_map(|limit| match limit.rule {
-            Rule::Budget { max_month } => Some(max_month + 1e-6),
+            // Where weights are minimised, the budget is a row of the model.
+            Rule::Budget { max_month } if some.weights.is_none() => Some(max_month + 1e-6),
             _ => None,
         });
         search::cheapest(&some, &groups, &kept)

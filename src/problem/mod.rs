@@ -62,6 +62,9 @@ pub struct Problem {
     pub last: Option<Placement>,
     /// Share of what a placement gives up of the last one that doing so must save.
     pub move_penalty: f64,
+    /// The most that the mean round trip of replicas may be, where one asks: of those whose workloads say
+    /// where they are asked from.
+    pub ceiling_ms: Option<f64>,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -237,6 +240,7 @@ pub fn pose(
         limits,
         last: last.cloned(),
         move_penalty: stack.optimize.move_penalty,
+        ceiling_ms: None,
         warnings,
     })
 }

@@ -10,6 +10,7 @@ pub mod json;
 pub mod lock;
 pub mod money;
 pub mod paint;
+pub mod pareto;
 pub mod plan;
 pub mod state;
 pub mod table;

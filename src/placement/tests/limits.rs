@@ -175,6 +175,7 @@ fn a_budget_binds_at_the_cheapest_cost() {
     assert_snapshot!(world.refusal(), @r"
     No placement satisfies every limit (at optimize.budget)
     `optimize` has a budget of $2,899.50; the cheapest possible placement costs $2,920 a month (main.hcl:1).
+    If 1 of the 4 replicas of `service.chat` waits, the rest can be placed.
     hint: raise `budget` to 2920, or ask for less
     ");
 }
@@ -188,6 +189,7 @@ fn too_little_capacity() {
     assert_snapshot!(world.refusal(), @r"
     No placement satisfies every limit (at cloud.azure.capacity.gpus)
     `cloud.azure` has capacity for 10 GPUs; 12 are needed (main.hcl:2).
+    If `service.service-9` waits, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }
@@ -203,6 +205,7 @@ fn quotas_that_clash() {
     assert_snapshot!(world.refusal(), @r"
     No placement satisfies every limit (at cloud.aws.quota.0)
     `cloud.aws` has a quota of 1 L4 GPU in r1; 3 are needed (main.hcl:2).
+    If 2 of the 4 replicas of `service.chat` wait, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }
@@ -221,6 +224,7 @@ fn capacities_that_clash() {
     - `cloud.aws` has capacity for 5.5 CPUs; 10 are needed (main.hcl:3);
     - `cloud.aws` has capacity for 2 GPUs; 4 are needed (main.hcl:2);
     - `cloud.aws` has capacity for 3 nodes; 4 are needed (main.hcl:2).
+    If 2 of the 4 replicas of `service.chat` wait, the rest can be placed.
     hint: change these limits that far, or ask for less; no fewer limits and no smaller changes are enough
     ");
 }
@@ -237,6 +241,7 @@ fn too_few_nodes_exist() {
     assert_snapshot!(world.say(&["cloud.aws.node.g"]).refusal(), @r"
     No placement satisfies every limit (at cloud.aws.node.g)
     aws/r1/g/on_demand has 1 node; 4 are needed (main.hcl:1).
+    If 3 of the 4 replicas of `service.chat` wait, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }
@@ -256,6 +261,7 @@ fn a_reservation_alone_is_too_small() {
     assert_snapshot!(world.say(&["cloud.aws.reservation.0"]).refusal(), @r"
     No placement satisfies every limit (at cloud.aws.reservation.0)
     aws/r1/g/reserved has 3 reserved nodes; 4 are needed (main.hcl:1).
+    If 1 of the 4 replicas of `service.chat` waits, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }
@@ -315,6 +321,7 @@ fn one_site_is_too_small() {
     assert_snapshot!(world.say(&said).refusal(), @r"
     No placement satisfies every limit (at service.chat.placement.split)
     `service.chat` may not be split; 2 sites are needed (main.hcl:1).
+    If 3 of the 6 replicas of `service.chat` wait, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }
@@ -331,6 +338,7 @@ fn what_is_told_can_be_packed() {
     assert_snapshot!(world.say(&["cloud.aws.quota.0"]).refusal(), @r"
     No placement satisfies every limit (at cloud.aws.quota.0)
     `cloud.aws` has a quota of 16 GPUs; 24 are needed (main.hcl:1).
+    If 1 of the 3 replicas of `service.a` waits, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }
@@ -370,6 +378,7 @@ fn pairs_are_apart_or_together() {
     assert_snapshot!(apart.say(&["service.ranker.placement.apart_from"]).refusal(), @r"
     No placement satisfies every limit (at service.ranker.placement.apart_from)
     `service.chat` and `service.ranker` must be apart, and cannot (main.hcl:1).
+    If `service.ranker` waits, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
     let ranker = together.stack.workloads.get_mut("ranker").expect("it is there");
@@ -378,6 +387,7 @@ fn pairs_are_apart_or_together() {
     assert_snapshot!(together.say(&["cloud.aws.quota.0"]).refusal(), @r"
     No placement satisfies every limit (at cloud.aws.quota.0)
     `cloud.aws` has a quota of 2 GPUs in r1; 3 are needed (main.hcl:1).
+    If `service.ranker` waits, the rest can be placed.
     hint: change this limit that far, or ask for less; no smaller change is enough
     ");
 }

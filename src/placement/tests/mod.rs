@@ -9,5 +9,6 @@ mod known;
 mod limits;
 mod load;
 mod moves;
+mod pareto;
 pub(crate) mod support;
 mod traffic;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::support::*;
-use crate::config::{Amount, Load, Model, ObjectiveWeights, Weights};
+use crate::config::{Amount, Load, LoadSize, Model, ObjectiveWeights, Weights};
 use crate::placement::{Placement, check};
 
 /// A caller and a callee; each has a node at each of three sites, and each is cheapest at another one.
@@ -123,7 +123,7 @@ fn a_load_gets_replicas_where_its_callers_are() {
     chat.placement.clouds = vec!["aws".to_owned()];
     let ranker = world.stack.workloads.get_mut("ranker").expect("it is there");
     let rates = [("B".to_owned(), 10.0)].into();
-    ranker.amount = Amount::Load(Load { requests_per_second: 5.0, rates });
+    ranker.amount = Amount::Load(Load { size: LoadSize::Known(5.0), rates });
     for (mbps, sites) in [
         (60.0, vec!["aws/r1/b/on_demand", "gcp/r1/b/on_demand"]),
         (10.0, vec!["gcp/r1/b/on_demand"]),

@@ -1,0 +1,97 @@
+//! The front of cost and latency.
+
+use fleetform_contract::Location;
+
+use super::support::*;
+use crate::config::LatencyRule;
+use crate::placement::{check, latency_ms, pareto};
+use crate::problem::Problem;
+use crate::view;
+
+const BERLIN: Location = Location { latitude: 52.52, longitude: 13.40, country: None };
+
+/// The nearer, the dearer: Frankfurt, Dublin, Virginia, Oregon; three replicas that Berlin asks for, and one
+/// that nobody is near to.
+fn near_and_far() -> World {
+    let mut chat = service("chat", 3, 1);
+    chat.placement.latency = Some(LatencyRule { from: BERLIN, max_ms: 500.0 });
+    let places = [
+        ("frankfurt", 50.11, 8.68, 4.0),
+        ("dublin", 53.35, -6.26, 2.5),
+        ("virginia", 39.04, -77.49, 1.2),
+        ("oregon", 45.84, -119.7, 1.0),
+    ];
+    let offerings = places.map(|(region, latitude, longitude, price)| {
+        let mut offering = gpu(&format!("aws/{region}/g/on_demand"), "L4", 1, 24.0, price);
+        offering.location = Some(Location { latitude, longitude, country: None });
+        offering
+    });
+    world(vec![cloud("aws")], vec![chat, service("batch", 1, 1)], offerings.into())
+}
+
+#[test]
+fn every_point_is_the_cheapest_of_its_latency() {
+    let problem = near_and_far().problem();
+    let front = pareto(&problem, 9).expect("a front");
+    let costs: Vec<f64> = front.iter().map(|p| p.placement.cost.total_month / 730.0).collect();
+    assert!(front.is_sorted_by(|a, b| a.latency_ms < b.latency_ms), "{front:?}");
+    assert!(costs.is_sorted_by(|a, b| a > b), "{costs:?}");
+    // The ends: all three nearby and the other where it is cheap; everything where it is cheap.
+    assert!((costs[0] - 13.0).abs() < 1e-9 && (costs[costs.len() - 1] - 4.0).abs() < 1e-9);
+    // Every distribution of three replicas over four places, by hand: none is nearer and cheaper.
+    let trips: Vec<f64> = problem
+        .candidates
+        .iter()
+        .map(|one| one.offering.location.as_ref().expect("placed").round_trip_ms(&BERLIN))
+        .collect();
+    let prices: Vec<f64> = problem.candidates.iter().map(|one| one.price_hour).collect();
+    for (point, cost) in front.iter().zip(&costs) {
+        assert_eq!(latency_ms(&problem, &point.placement), Some(point.latency_ms));
+        for a in 0..4 {
+            for b in 0..4 {
+                for c in 0..4 {
+                    let trip = (trips[a] + trips[b] + trips[c]) / 3.0;
+                    let price = 1.0 + prices[a] + prices[b] + prices[c];
+                    let is_better = trip < point.latency_ms + 1e-9 && price < cost - 1e-9;
+                    assert!(!is_better, "{trip} ms for {price} beats {point:?}");
+                }
+            }
+        }
+    }
+    // The same every time, and as many points at most as were asked for.
+    assert_eq!(pareto(&problem, 9), Ok(front.clone()));
+    assert_eq!(pareto(&problem, 2).expect("a front").len(), 2);
+
+    let far = &front[front.len() - 1].placement;
+    let under = Problem { ceiling_ms: Some(50.0), ..problem.clone() };
+    let broken = check(&under, far).expect_err("too far").join("; ");
+    assert!(broken.contains("the mean round trip is above 50 ms"), "{broken}");
+
+    let table = view::pareto::front(&front, view::Paint::Plain);
+    insta::assert_snapshot!(table, @r"
+    Cost and latency
+
+       latency   $/month  more than the cheapest  replicas at
+       11.4 ms  9,490.00              +$6,570.00  3 aws/frankfurt, 1 aws/oregon
+       24.7 ms  6,205.00              +$3,285.00  3 aws/dublin, 1 aws/oregon
+       51.8 ms  5,256.00              +$2,336.00  2 aws/dublin, 1 aws/oregon, 1 aws/virginia
+       59.2 ms  5,110.00              +$2,190.00  2 aws/dublin, 2 aws/oregon
+       78.9 ms  4,307.00              +$1,387.00  1 aws/dublin, 1 aws/oregon, 2 aws/virginia
+       93.6 ms  4,015.00              +$1,095.00  1 aws/dublin, 3 aws/oregon
+      113.3 ms  3,212.00                +$292.00  2 aws/oregon, 2 aws/virginia
+      128.0 ms  2,920.00                   $0.00  4 aws/oregon
+
+      Latency is the estimated round trip to `placement.latency.from`, the mean over replicas.
+    ");
+    let chart = view::pareto::chart(&front, "a < b");
+    assert_eq!(chart.matches("<circle").count(), front.len());
+    assert!(chart.contains("Cost and latency of a &lt; b"), "{chart}");
+}
+
+#[test]
+fn without_a_place_there_is_no_front() {
+    let mut world = near_and_far();
+    world.stack.workloads.get_mut("chat").expect("chat").placement.latency = None;
+    let errors = pareto(&world.problem(), 9).expect_err("no latency");
+    assert_eq!(errors[0].summary, "No latency to weigh");
+}
