@@ -43,7 +43,8 @@ pub(super) fn words(problem: &Problem) -> Option<String> {
             (_, 0) => waiting.push(format!("`{reference}`")),
         }
     }
-    let verb = if waiting.len() == 1 && waiting[0].starts_with(['`', '1']) { "waits" } else { "wait" };
+    let is_one = |text: &String| text.starts_with('`') || text.starts_with("1 ");
+    let verb = if waiting.len() == 1 && is_one(&waiting[0]) { "waits" } else { "wait" };
     if waiting.len() > NAMED {
         let more = waiting.len() - NAMED + 1;
         waiting.truncate(NAMED - 1);
