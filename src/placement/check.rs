@@ -643,8 +643,65 @@ fn check_cost(problem: &Problem, placement: &Placement, broken: &mut Vec<String>
     }
 }
 
-    check_weighed(problem, placement, &mut broken);
-    check_proof(problem, placement, &mut broken);
+/// What was minimised is what the weights make of the placement.
+fn check_weighed(problem: &Problem, placement: &Placement, broken: &mut Vec<String>) {
+    let (weights, said) = match (&problem.weights, &placement.weighed) {
+        (None, None) => return,
+        (Some(weights), Some(said)) => (weights, said),
+        (weights, said) => {
+            broken.push(format!("the weights are {weights:?}, not {said:?}"));
+            return;
+        }
+    };
+    let candidates = by_id(problem);
+    let mut kg = 0.0;
+    for (id, rental) in &placement.rentals {
+        let each = candidates.get(id.as_str()).map_or(f64::NAN, |c| c.carbon_kg_month);
+        kg += each * rental.nodes.len() as f64;
+    }
+    let mut ms = 0.0;
+    for seats in &placement.seats {
+        let demand = problem.demands.iter().find(|demand| demand.workload == seats.workload);
+        let rule = demand.and_then(|demand| demand.rules.latency.as_ref());
+        let rental = placement.rentals.get(&seats.offering);
+        let place = rental.and_then(|rental| rental.offering.location.as_ref());
+        if let (Some(rule), Some(place)) = (rule, place) {
+            ms += round_trip_ms(place, &rule.from) * f64::from(seats.replicas);
+        }
+    }
+    let due =
+        weights.cost * placement.cost.total_month + weights.carbon * kg + weights.latency * ms;
+    // Two formulas for the same distance agree to a part in a million.
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-5 * (1.0 + a.abs().max(b.abs()));
+    for (what, due, said) in [
+        ("the weight of the cost", weights.cost, said.cost_weight),
+        ("the weight of carbon", weights.carbon, said.carbon_weight),
+        ("the weight of latency", weights.latency, said.latency_weight),
+        ("the carbon", kg, said.carbon_kg_month),
+        ("the latency", ms, said.latency_ms),
+        ("the weighed objective", due, said.objective_month),
+    ] {
+        if !near(due, said) {
+            broken.push(format!("{what} is {due}, not {said}"));
+        }
+    }
+}
+
+fn check_proof(problem: &Problem, placement: &Placement, broken: &mut Vec<String>) {
+    let proof = &placement.proof;
+    let total = match &placement.weighed {
+        Some(weighed) => weighed.objective_month,
+        None => placement.cost.total_month,
+    };
+    let moves = problem.last.as_ref().map_or(0.0, |last| moves_month(problem, last, placement));
+    if !same(proof.moves_month, moves) {
+        broken.push(format!("moves are charged {moves}, not {}", proof.moves_month));
+    }
+    if !same(proof.objective_month, total + moves) {
+        broken.push(format!(
+            "the objective is {}, the total {total} and moves {moves}",
+            proof.objective_month
+        ));
     }
     // Not a number is as wrong as a bound above.
     if proof.bound_month.is_nan() || proof.bound_month > proof.objective_month {
