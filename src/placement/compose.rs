@@ -131,7 +131,7 @@ pub(super) fn placement(problem: &Problem, groups: &[Group], kept: &[usize]) -> 
         let Composed { bound, nodes, seats } = composed.clone();
         let packed = Packed { values: Vec::new(), seats, nodes, bound, cuts: 0 };
         let mut placement = settle::placement(&formulation, &packed);
-        placement.proof = proof(placement.cost.total_month, bound, 0);
+        placement.proof = proof(placement.cost.total_month, 0.0, bound, 0);
         placement
     };
     // Whether it is too dear is told by who asked, with what it costs.

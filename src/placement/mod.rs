@@ -184,7 +184,8 @@ fn solve_among(
         return Ok(Placement { proof, ..Placement::default() });
     }
     // Whole nodes know nothing of what runs already.
-    if moves::held(problem).seats.is_empty()
+    if problem.ceiling_ms.is_none()
+        && moves::held(problem).seats.is_empty()
         && let Some(placement) = compose::placement(problem, groups, kept)
     {
         return within_budget(problem, placement);
