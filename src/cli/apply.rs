@@ -184,8 +184,10 @@ fn approve(
 async fn heeding(session: &Session<'_>, planned: Planned, run: &RunArguments) -> Ended {
     let (stop, stopping) = watch::channel(Stop::default());
     tokio::select! {
-        ended = carry_out(session, planned, run.parallelism.into(), &stopping) => ended,
+        // Who listens does so before the first operation begins.
+        biased;
         never = signals::heed(session.screen, &stop) => match never {},
+        ended = carry_out(session, planned, run.parallelism.into(), &stopping) => ended,
     }
 }
 

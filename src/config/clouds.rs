@@ -311,7 +311,7 @@ fn kept_in(reader: &Reader) -> Option<(String, String)> {
     for (name, other) in [("cloud", "region"), ("region", "cloud")] {
         if reader.has(name) && !reader.has(other) {
             let detail = format!("{name:?} says where the source is only together with {other:?}.");
-            let hint = "write both: `cloud = cloud.aws` and `region = \"us-east-1\"`";
+            let hint = "write both: `cloud = cloud.NAME` and `region = \"REGION\"`";
             reader.fail(name, "Missing required argument", detail, hint);
         }
     }
