@@ -203,7 +203,7 @@ fn what_is_removed_without_destruction_goes_on_to_exist_and_comes_back_by_import
         ))
         .says("\n . resource \"kubernetes_deployment\" \"rank\" {")
         .says("# (because something that goes on to exist needs it)")
-        .says("Plan: 0 to add, 1 to change, 0 to destroy.")
+        .says("Plan: 0 to add, 2 to change, 0 to destroy.")
         .says("Warning: Some objects will no longer be managed by Fleetform");
     let forget = serde_json::json!(["forget"]);
     assert_eq!(change(&place, "p", RANK)["change"]["actions"], forget);

@@ -440,9 +440,12 @@ fn replicas_by(
     by
 }
 
+/// By sender and receiver: by whether it is sent or received, and the site, Mbps.
+type Ends<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<(bool, &'a str), f64>>;
+
 /// What is sent at each site is its replicas' share of it, and what is received likewise.
 fn check_traffic(problem: &Problem, placement: &Placement, broken: &mut Vec<String>) {
-    let mut left: BTreeMap<(&str, &str), BTreeMap<(bool, &str), f64>> = BTreeMap::new();
+    let mut left: Ends = BTreeMap::new();
     for flow in &placement.traffic {
         if flow.mbps.is_nan() || flow.mbps < 0.0 {
             broken.push(format!("{} sends {} Mbps to {}", flow.from, flow.mbps, flow.to));

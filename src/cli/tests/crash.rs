@@ -10,7 +10,6 @@ use futures::StreamExt;
 use super::support::{EMPTY, Fork, Fuse, Kept, Place, Run, STACK, succeeds};
 
 #[path = "../../../state/tests/stores/servers.rs"]
-#[allow(dead_code, reason = "the stores' own tests use the rest")]
 mod servers;
 
 /// Recovers from every moment. Gives how many there were.

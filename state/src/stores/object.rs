@@ -114,6 +114,10 @@ impl ObjectStore {
         loop {
             let got = match self.objects.get(path).await {
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
+                Err(error) if attempt < ATTEMPTS && broke_off(&error) => {
+                    attempt += 1;
+                    continue;
+                }
                 got => got.map_err(|error| self.failure("reading", path, error))?,
             };
             match got.bytes().await {
@@ -224,6 +228,11 @@ fn brief(text: &str) -> String {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         _ => text.to_owned(),
     }
+}
+
+/// Whether an answer that says no (not found, say) ended before it had said all.
+fn broke_off(error: &object_store::Error) -> bool {
+    chain(error).contains("response body error")
 }
 
 #[async_trait]

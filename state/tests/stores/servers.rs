@@ -86,14 +86,13 @@ pub fn postgres() -> Server {
         .output()
         .expect("initdb runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let server = start(directory, move |port, directory| {
+    start(directory, move |port, directory| {
         let mut command = as_somebody("postgres");
         command.arg("-D").arg(directory.join("data")).current_dir(directory);
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
         command.args(["-c", "max_connections=200", "-p", &port.to_string()]);
         command
-    });
-    server
+    })
 }
 
 /// A program of PostgreSQL, of Debian's package or on the path.
