@@ -336,7 +336,8 @@ async fn damage_is_named_by_verify_and_refused_by_plan() {
         let bytes = std::fs::read(&inside).expect("a batch");
         let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).expect("written");
         // (what is done, the file that is named, the entry that is)
-        let cases: [(&str, &dyn Fn(), Kept, Option<u64>); 6] = [
+        type Damage<'a> = (&'a str, &'a dyn Fn(), Kept, Option<u64>);
+        let cases: [Damage; 6] = [
             (
                 "a flipped bit",
                 &|| {

@@ -275,8 +275,7 @@ async fn life(subject: &Subject) {
 
 /// Loses the first answer, the second, … until none is left to lose.
 async fn lost_answers(subject: &Subject, lossy: &Lossy) {
-    let mut lost = 0;
-    for place in 0..60 {
+    for (lost, place) in (0..60).enumerate() {
         let state = format!("lost-{place}");
         let store = (lossy.open)(&state);
         lossy.proxy.lose(place);
@@ -297,7 +296,6 @@ async fn lost_answers(subject: &Subject, lossy: &Lossy) {
             assert!(lost > 0, "no answer was lost at all");
             return;
         }
-        lost += 1;
     }
     panic!("a put takes no 60 answers");
 }
