@@ -226,17 +226,17 @@ fn what_is_removed_without_destruction_goes_on_to_exist_and_comes_back_by_import
     run(&place, "import", &["kubernetes_service.rank", "stack/rank"])
         .ends(1)
         .says("Error: Import target does not exist");
-    let pool = r#"aws_eks_node_group.main["us-east-1/c6a.large/on_demand"]"#;
+    let pool = r#"aws_eks_node_group.main["us-east-1/c6a.xlarge/on_demand"]"#;
     add(&place, &format!("import {{\n  to = {budget}\n  id = \"stack/rank\"\n}}"));
-    add(&place, &format!("import {{\n  to = {pool}\n  id = \"stack:c6a-large-on-demand\"\n}}"));
+    add(&place, &format!("import {{\n  to = {pool}\n  id = \"stack:c6a-xlarge-on-demand\"\n}}"));
     place
         .run("plan -sandbox -out=p stack")
         .ends(0)
         .says(&format!("# {budget} will be imported"))
-        .says("Plan: 2 to import, 0 to add, 1 to change, 0 to destroy.");
+        .says("Plan: 2 to import, 0 to add, 2 to change, 0 to destroy.");
     let planned = change(&place, "p", budget);
     assert_eq!(planned["change"]["importing"]["id"], "stack/rank");
-    place.run("apply p").ends(0).says("Resources: 2 imported, 0 added, 1 changed, 0 destroyed.");
+    place.run("apply p").ends(0).says("Resources: 2 imported, 0 added, 2 changed, 0 destroyed.");
     assert_eq!(objects(&place), before);
     nothing_is_left_to_do(&place);
 }
