@@ -59,6 +59,59 @@ async fn a_replica_count_walks_from_hcl_to_the_wire() {
     place.run("plan -sandbox -detailed-exitcode stack").ends(0);
 }
 
+/// One of nine replicas in a zone, three on a cloud: a pool in each of three zones, everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_walks_from_hcl_to_the_wire() {
+    let rule = "spread {\n      over      = \"zone\"\n      max_share = 0.12\n    }\n    spread {";
+    let stack = STACK.replace("replicas = 6", "replicas = 9").replacen("spread {", rule, 1);
+    let place = Place::with(&stack);
+    let world = place.path().join(".fleetform/sandbox/world");
+    let clouds = sandbox::serve(&world, 1, &[], 0).await.expect("the sandbox starts");
+
+    let made = apply(&place, &clouds, 0).await;
+    let zones = |api: &str, method: &str, part: &str, pointer: &str| -> Vec<String> {
+        let mut zones = Vec::new();
+        for request in made.iter().filter(|request| {
+            request.api == api && request.method == method && request.path.contains(part)
+        }) {
+            let of_pool = request.body.pointer(pointer).and_then(Value::as_array);
+            let [zone] = of_pool.expect("zones").as_slice() else { panic!("{:#}", request.body) };
+            zones.push(zone.as_str().expect("a text").to_owned());
+        }
+        zones.sort();
+        zones.dedup();
+        zones
+    };
+    // Subnets are in one zone each.
+    assert_eq!(zones("aws", "POST", "/node-groups", "/subnets").len(), 3);
+    let expected = ["a", "b", "c"].map(|letter| format!("us-central1-{letter}"));
+    assert_eq!(zones("gcp", "POST", "/nodePools", "/nodePool/locations"), expected);
+    let expected = ["1", "2", "3"];
+    assert_eq!(zones("azure", "PUT", "/agentPools/", "/properties/availabilityZones"), expected);
+
+    let pods = made.iter().filter(|request| {
+        request.api == "kubernetes"
+            && request.method == "PATCH"
+            && request.path.contains("/deployments/chat")
+    });
+    let constraints: Vec<&Value> = pods
+        .map(|request| &request.body["spec"]["template"]["spec"]["topologySpreadConstraints"][0])
+        .collect();
+    assert_eq!(constraints.len(), 3);
+    for constraint in constraints {
+        let expected = serde_json::json!({
+            "maxSkew": 1,
+            "minDomains": 100,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": { "matchLabels": { "app.kubernetes.io/name": "chat" } },
+            "matchLabelKeys": ["pod-template-hash"],
+        });
+        assert_eq!(*constraint, expected);
+    }
+    place.run("plan -sandbox -detailed-exitcode stack").ends(0);
+}
+
 /// Applies the stack through the program; gives the requests that the clouds got meanwhile.
 async fn apply(place: &Place, clouds: &Running, seen: usize) -> Vec<Request> {
     place.run("apply -sandbox -auto-approve stack").ends(0);

@@ -127,6 +127,7 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
     let mut inputs = session.inputs.clone();
     if wish.aim.is_stack() {
         inputs.loads.clone_from(session.loads().await?);
+        inputs.day = session.stack.has_windows().then(|| session.day.clone());
     }
     let plan = Plan {
         format: 1,
@@ -367,8 +368,11 @@ pub async fn pose(
     }
     let mut stack = session.stack.clone();
     stack.know(session.loads().await?);
+    let ending = stack.on_day(&session.day);
     conditions.apply(&mut stack, &mut quotas);
-    problem::pose(&stack, &offerings, &quotas, &tariffs, last)
+    let mut problem = problem::pose(&stack, &offerings, &quotas, &tariffs, last)?;
+    problem.warnings.extend(ending);
+    Ok(problem)
 }
 
 fn addresses(texts: &[String]) -> Result<BTreeSet<Address>, Vec<Diagnostic>> {

@@ -119,6 +119,11 @@ pub fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
+/// The day that it is, in UTC.
+pub fn today() -> String {
+    now().chars().take_while(|c| *c != 'T').collect()
+}
+
 /// Writes to standard output. A reader that went away (`| head`) ends the program quietly.
 pub fn write_out(text: &str) {
     let mut out = std::io::stdout().lock();

@@ -42,6 +42,8 @@ pub struct Session<'a> {
     config: config::Inputs,
     /// The loads that were measured, once for the whole run, or that a saved plan was made for.
     loads: tokio::sync::OnceCell<BTreeMap<String, f64>>,
+    /// The day (UTC, `2026-01-31`) that is planned for.
+    pub day: String,
 }
 
 /// What a run is told about its stack.
@@ -58,6 +60,8 @@ pub struct Setting {
     pub store: Option<Injected>,
     /// The measured loads that a saved plan was made for.
     pub loads: Option<BTreeMap<String, f64>>,
+    /// The day that a saved plan was made for, where that matters.
+    pub day: Option<String>,
 }
 
 /// A store that was made elsewhere.
@@ -82,6 +86,7 @@ impl Setting {
             values: plan.inputs.variables.clone(),
             store: None,
             loads: Some(plan.inputs.loads.clone()),
+            day: plan.inputs.day.clone(),
         }
     }
 
@@ -98,6 +103,7 @@ impl Setting {
             values: BTreeMap::new(),
             store: None,
             loads: None,
+            day: None,
         }
     }
 
@@ -182,6 +188,7 @@ impl<'a> Session<'a> {
             files,
             config,
             loads: setting.loads.clone().map(tokio::sync::OnceCell::from).unwrap_or_default(),
+            day: setting.day.clone().unwrap_or_else(super::screen::today),
         })
     }
 
@@ -492,6 +499,7 @@ fn inputs(setting: &Setting, stack: &Stack) -> plan::Inputs {
             .collect(),
         sandbox: setting.sandbox,
         loads: BTreeMap::new(),
+        day: None,
         sources: stack
             .sources
             .files

@@ -180,11 +180,34 @@ fn reservation(reader: &Reader, regions: &[String]) -> Reservation {
     reader.require("nodes", "2");
     let region = reader.filled("region");
     check_region(reader, region.as_deref(), regions);
+    let (from, until) = (day(reader, "from"), day(reader, "until"));
+    if let (Some(from), Some(until)) = (&from, &until)
+        && from > until
+    {
+        let detail = format!("It ends on {until}, before it begins on {from}.");
+        reader.fail("until", "Value out of range", detail, "the first day comes first");
+    }
     Reservation {
         region: region.unwrap_or_default(),
         instance_type: reader.filled("instance_type").unwrap_or_default(),
         nodes: reader.count("nodes", 1, u32::MAX).unwrap_or_default(),
         id: reader.filled("id"),
+        from,
+        until,
+    }
+}
+
+/// A day, as `2026-01-31`: in this form days compare as texts.
+fn day(reader: &Reader, name: &str) -> Option<String> {
+    let text = reader.filled(name)?;
+    match text.parse::<jiff::civil::Date>() {
+        Ok(day) if day.to_string() == text => Some(text),
+        _ => {
+            let detail = format!("{text:?} is no day of the calendar.");
+            let hint = "write the year, month and day: \"2026-01-31\"";
+            reader.fail(name, "Invalid date", detail, hint);
+            None
+        }
     }
 }
 

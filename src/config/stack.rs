@@ -290,6 +290,52 @@ impl Stack {
         }
     }
 
+    /// Whether any reservation holds for a while only.
+    pub fn has_windows(&self) -> bool {
+        let mut reservations = self.clouds.values().flat_map(|cloud| &cloud.reservations);
+        reservations.any(|one| one.from.is_some() || one.until.is_some())
+    }
+
+    /// Leaves no nodes to the reservations that do not hold on a day (`2026-01-31`). Gives a warning for each
+    /// that holds and ends soon.
+    pub fn on_day(&mut self, day: &str) -> Vec<Diagnostic> {
+        let ending = self.ending(day);
+        for one in self.clouds.values_mut().flat_map(|cloud| &mut cloud.reservations) {
+            let has_begun = one.from.as_deref().is_none_or(|from| from <= day);
+            let has_ended = one.until.as_deref().is_some_and(|until| until < day);
+            if !has_begun || has_ended {
+                one.nodes = 0;
+            }
+        }
+        ending
+    }
+
+    fn ending(&self, day: &str) -> Vec<Diagnostic> {
+        const SOON_DAYS: i64 = 30;
+        let soon = day.parse::<jiff::civil::Date>().ok();
+        let soon = soon.and_then(|day| day.checked_add(jiff::Span::new().days(SOON_DAYS)).ok());
+        let Some(soon) = soon.map(|day| day.to_string()) else { return Vec::new() };
+        let mut warnings = Vec::new();
+        for (name, cloud) in &self.clouds {
+            for (index, one) in cloud.reservations.iter().enumerate() {
+                let until =
+                    one.until.as_deref().filter(|until| day <= *until && *until <= soon.as_str());
+                let Some(until) = until else { continue };
+                let detail = format!(
+                    "The reservation of {} {} in {} holds until {until}. From the day after on its nodes are \
+                     paid for at the price on demand, and a plan may move what runs on them.",
+                    one.nodes, one.instance_type, one.region
+                );
+                warnings.push(
+                    Diagnostic::warning("A reservation ends soon", detail)
+                        .at(self.span(&format!("cloud.{name}.reservation.{index}.until")))
+                        .hint("renew it, and say until when it holds then"),
+                );
+            }
+        }
+        warnings
+    }
+
     /// The span of a path, or of the nearest thing around it that has one.
     pub fn span(&self, path: &str) -> Option<Span> {
         let mut path = path;

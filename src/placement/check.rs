@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::{Location, Market};
+use fleetform_contract::{Location, Market, Offering};
 
 use super::{Placement, Rental, Seats};
 use crate::config::SpreadOver;
@@ -93,6 +93,16 @@ fn check_seats(
         }
         match (demands.get(workload.as_str()), candidates.get(offering.as_str())) {
             (Some(demand), Some(candidate)) => {
+                let has_zones = |other: &Candidate| {
+                    other.site == candidate.site && other.offering.zone.is_some()
+                };
+                let is_spread = demand.rules.spread.iter().any(|one| one.over == SpreadOver::Zone);
+                if is_spread
+                    && candidate.offering.zone.is_none()
+                    && problem.candidates.iter().any(has_zones)
+                {
+                    broken.push(format!("{workload} is in a zone of {offering} that nobody knows"));
+                }
                 if let Some(reason) = unfit(demand, candidate) {
                     broken.push(format!("{workload} may not run on {offering}: {reason}"));
                 }
@@ -347,6 +357,14 @@ fn exceeded(problem: &Problem, placement: &Placement, limit: &Limit) -> Option<S
             let there = places.len() as u32;
             (there < *min).then(|| format!("{path}: {there} places, at least {min}"))
         }
+        Rule::ZoneMin { demand, min } => {
+            let zones =
+                replicas_by(problem, placement, *demand, |rental| part(rental, SpreadOver::Zone));
+            let (all, most) = (zones.values().sum::<u32>(), zones.values().max().copied());
+            // As many zones as it takes if each were as full as the fullest.
+            let sure = all.div_ceil(most.unwrap_or(1));
+            (sure < *min).then(|| format!("{path}: {sure} zones for sure, at least {min}"))
+        }
         Rule::SpreadShare { demand, over, max_replicas, .. } => {
             let places = replicas_by(problem, placement, *demand, |rental| part(rental, *over));
             let most = places.values().copied().max().unwrap_or(0);
@@ -368,11 +386,7 @@ fn exceeded(problem: &Problem, placement: &Placement, limit: &Limit) -> Option<S
             let without = places.keys().map(|lost| {
                 served(asked, placement, &candidates, |candidate| {
                     let offering = &candidate.offering;
-                    let place = match over {
-                        SpreadOver::Cloud => offering.cloud.clone(),
-                        _ => format!("{}/{}", offering.cloud, offering.region),
-                    };
-                    place != *lost
+                    place(offering, *over) != *lost
                 })
             });
             let least = without.fold(f64::INFINITY, f64::min);
@@ -416,10 +430,16 @@ fn exceeded(problem: &Problem, placement: &Placement, limit: &Limit) -> Option<S
 }
 
 fn part(rental: &Rental, over: SpreadOver) -> String {
-    match over {
-        SpreadOver::Cloud => rental.offering.cloud.clone(),
-        SpreadOver::Region => format!("{}/{}", rental.offering.cloud, rental.offering.region),
-        SpreadOver::Zone => String::new(),
+    place(&rental.offering, over)
+}
+
+fn place(offering: &Offering, over: SpreadOver) -> String {
+    let Offering { cloud, region, zone, .. } = offering;
+    match (over, zone) {
+        (SpreadOver::Cloud, _) => cloud.clone(),
+        (SpreadOver::Zone, Some(zone)) => format!("{cloud}/{region}/{zone}"),
+        // Where zones are not told apart, the region is one.
+        (SpreadOver::Region | SpreadOver::Zone, _) => format!("{cloud}/{region}"),
     }
 }
 

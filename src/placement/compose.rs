@@ -154,6 +154,7 @@ fn suits(problem: &Problem) -> bool {
                 | Rule::Nodes { .. }
                 | Rule::Spot { .. }
                 | Rule::SpreadMin { .. }
+                | Rule::ZoneMin { .. }
                 | Rule::SpreadShare { .. }
                 | Rule::Together { .. }
                 | Rule::Budget { .. }

@@ -9,11 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fleetform_contract::Address;
+use fleetform_contract::{Address, Offering};
 use serde::Serialize;
 
-use super::{Placement, Seats, relax, solve};
-use crate::problem::{Demand, Limit, Problem, Rule, requests};
+use super::{Flow, Placement, Seats, relax, solve, traffic};
+use crate::problem::{Candidate, Demand, Limit, Problem, Rule, requests};
 
 /// Next best places that are looked for.
 const ALTERNATIVES: usize = 4;
@@ -22,13 +22,17 @@ const PRICE_STEP: f64 = 0.005;
 /// Less than this is no saving, in dollars a month: half a cent.
 const NOTHING: f64 = 0.005;
 
-/// Why one workload runs where it runs. Dollars are by the month unless they say otherwise.
+/// Why one workload runs where it runs. Dollars are by the month unless they say otherwise; where weights are
+/// minimised, what alternatives cost more and what limits save is in the unit of the objective.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
     /// `service.chat`.
     pub reference: String,
     pub seats: Vec<Seats>,
     pub total_month: f64,
+    /// The weighed sum, where that is minimised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective_month: Option<f64>,
     /// No placement costs less than this, with what its moves are charged.
     pub bound_month: f64,
     /// Whether something runs already, so that moves are charged.
@@ -44,6 +48,17 @@ pub struct Explanation {
     pub limits: Vec<Relief>,
     /// The prices at which it would move.
     pub prices: Vec<Threshold>,
+    /// What it sends to others and gets from them.
+    pub traffic: Vec<Call>,
+}
+
+/// Traffic between a site of the workload and one of another.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Call {
+    #[serde(flatten)]
+    pub flow: Flow,
+    /// 0 within a site.
+    pub cost_month: f64,
 }
 
 /// The cheapest placement that avoids what was said before.
@@ -152,6 +167,7 @@ pub fn explain(problem: &Problem, placement: &Placement, demand: usize) -> Expla
         reference: asked.reference.clone(),
         seats,
         total_month: placement.cost.total_month,
+        objective_month: placement.weighed.as_ref().map(|weighed| weighed.objective_month),
         bound_month: placement.proof.bound_month,
         has_moves: problem.last.is_some() && problem.move_penalty > 0.0,
         offerings: asked.candidates.len(),
@@ -160,15 +176,30 @@ pub fn explain(problem: &Problem, placement: &Placement, demand: usize) -> Expla
         is_complete,
         limits: reliefs(problem, placement),
         prices,
+        traffic: calls(problem, placement, &asked.workload),
     }
+}
+
+fn calls(problem: &Problem, placement: &Placement, workload: &str) -> Vec<Call> {
+    let costs = traffic::each_month(&problem.network, &placement.traffic);
+    let flows = placement.traffic.iter().zip(costs);
+    let mine = flows.filter(|(flow, _)| flow.from == workload || flow.to == workload);
+    mine.map(|(flow, cost_month)| Call { flow: flow.clone(), cost_month }).collect()
 }
 
 fn seats_of(placement: &Placement, workload: &str) -> Vec<Seats> {
     placement.seats.iter().filter(|seats| seats.workload == workload).cloned().collect()
 }
 
-fn offerings_of(seats: &[Seats]) -> impl Iterator<Item = String> + '_ {
-    seats.iter().map(|seats| seats.offering.clone())
+/// What the seats are on, whatever the zone.
+fn offerings_of(problem: &Problem, seats: &[Seats]) -> impl Iterator<Item = String> {
+    let on = |candidate: &&Candidate| seats.iter().any(|seats| seats.offering == candidate.id);
+    problem.candidates.iter().filter(on).map(regional)
+}
+
+/// A candidate's id without its zone: the zones of a region sell at one price.
+fn regional(candidate: &Candidate) -> String {
+    Offering { zone: None, ..candidate.offering.clone() }.id()
 }
 
 fn alternatives(
@@ -177,18 +208,18 @@ fn alternatives(
     asked: &Demand,
 ) -> (Vec<Alternative>, bool) {
     let mut avoided: BTreeSet<String> =
-        offerings_of(&seats_of(placement, &asked.workload)).collect();
+        offerings_of(problem, &seats_of(placement, &asked.workload)).collect();
     let mut found = Vec::new();
     while found.len() < ALTERNATIVES {
-        let forbids = |demand: &Demand, candidate: &crate::problem::Candidate| {
-            demand.workload == asked.workload && avoided.contains(&candidate.id)
+        let forbids = |demand: &Demand, candidate: &Candidate| {
+            demand.workload == asked.workload && avoided.contains(&regional(candidate))
         };
         let Ok(other) = problem.without(forbids) else { return (found, true) };
         let Ok(other) = solve(&other) else { return (found, true) };
         let seats = seats_of(&other, &asked.workload);
-        avoided.extend(offerings_of(&seats));
+        avoided.extend(offerings_of(problem, &seats));
         found.push(Alternative {
-            extra_month: other.cost.total_month - placement.cost.total_month,
+            extra_month: other.objective_month() - placement.objective_month(),
             moves: moved(placement, &other).into_iter().filter(|n| *n != asked.workload).collect(),
             seats,
         });
@@ -218,7 +249,7 @@ fn reliefs(problem: &Problem, placement: &Placement) -> Vec<Relief> {
     for (index, limit) in problem.limits.iter().enumerate() {
         for more in steps(problem, placement, limit) {
             let Ok(relaxed) = solve(&problem.relaxed(index, more)) else { continue };
-            let saving_month = placement.cost.total_month - relaxed.cost.total_month;
+            let saving_month = placement.objective_month() - relaxed.objective_month();
             if saving_month > NOTHING {
                 reliefs.push(Relief {
                     limit: relax::words(problem, limit),
@@ -297,6 +328,7 @@ fn steps(problem: &Problem, placement: &Placement, limit: &Limit) -> Vec<u32> {
         }
         // These cost nothing to try, and whether they bind is not to be seen from the seats.
         Rule::SpreadMin { .. }
+        | Rule::ZoneMin { .. }
         | Rule::SpreadShare { .. }
         | Rule::BaseOnDemand { .. }
         | Rule::Together { .. }
@@ -317,7 +349,7 @@ fn unit(rule: &Rule, more: u32) -> String {
         Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } => {
             return format!("{} less", requests(f64::from(more)));
         }
-        Rule::SpreadMin { .. } => return "one place less".to_owned(),
+        Rule::SpreadMin { .. } | Rule::ZoneMin { .. } => return "one place less".to_owned(),
         Rule::Together { .. } => return "`split = true`".to_owned(),
         Rule::Apart { .. } => return "no `apart_from`".to_owned(),
         Rule::SameSites { .. } => return "no `together_with`".to_owned(),
@@ -334,30 +366,40 @@ fn thresholds(
     next: Option<&Alternative>,
 ) -> Vec<Threshold> {
     let Some(next) = next else { return Vec::new() };
-    let seats = seats_of(placement, &asked.workload);
+    // Where weights are minimised, a dollar of price is as much of the objective as its weight says.
+    let weight = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
+    if weight <= 0.0 {
+        return Vec::new();
+    }
+    let extra_month = next.extra_month / weight;
+    let is_on = |id: &String, offering: &str| {
+        let candidate = problem.candidates.iter().find(|candidate| candidate.id == *id);
+        candidate.is_some_and(|candidate| regional(candidate) == offering)
+    };
     let on = |placement: &Placement, offering: &str| -> u32 {
         let seats = seats_of(placement, &asked.workload);
-        seats.iter().filter(|seats| seats.offering == offering).map(|seats| seats.replicas).sum()
+        seats.iter().filter(|seats| is_on(&seats.offering, offering)).map(|s| s.replicas).sum()
     };
+    let used: BTreeSet<String> =
+        offerings_of(problem, &seats_of(placement, &asked.workload)).collect();
     let mut found = Vec::new();
-    for used in &seats {
-        let nodes = placement.rentals[&used.offering].nodes.len() as f64;
-        let leaves = |other: &Placement| on(other, &used.offering) < used.replicas;
-        let far = |month: f64| 1.0 + next.extra_month / (nodes * month);
-        found.extend(threshold(problem, &used.offering, far, leaves));
+    for offering in &used {
+        let rentals = placement.rentals.iter().filter(|(id, _)| is_on(id, offering));
+        let nodes = rentals.map(|(_, rental)| rental.nodes.len() as f64).sum::<f64>();
+        let leaves = |other: &Placement| on(other, offering) < on(placement, offering);
+        let far = |month: f64| 1.0 + extra_month / (nodes * month);
+        found.extend(threshold(problem, offering, far, leaves));
     }
-    for wanted in &next.seats {
-        let comes = |other: &Placement| on(other, &wanted.offering) > 0;
-        if seats.iter().any(|seats| seats.offering == wanted.offering) {
-            continue;
-        }
-        let far = |month: f64| 1.0 - next.extra_month / month;
-        found.extend(threshold(problem, &wanted.offering, far, comes));
+    let wanted: BTreeSet<String> = offerings_of(problem, &next.seats).collect();
+    for offering in wanted.difference(&used) {
+        let comes = |other: &Placement| on(other, offering) > 0;
+        let far = |month: f64| 1.0 - extra_month / month;
+        found.extend(threshold(problem, offering, far, comes));
     }
     found
 }
 
-/// The price between that of now and `far` times it (given the price by the month) at which
+/// The price of an offering, in all its zones, between that of now and `far` times it (given the price by the month) at which
 /// `happens` begins to hold; `None` where it does not up to there.
 fn threshold(
     problem: &Problem,
@@ -365,13 +407,14 @@ fn threshold(
     far: impl Fn(f64) -> f64,
     happens: impl Fn(&Placement) -> bool,
 ) -> Option<Threshold> {
-    let candidate = problem.candidates.iter().find(|candidate| candidate.id == offering)?;
+    let sold = || problem.candidates.iter().filter(|candidate| regional(candidate) == offering);
+    let candidate = sold().next()?;
     // Where a rate card or a reservation pays for the node, its price decides nothing.
     if candidate.price_month() <= 0.0 {
         return None;
     }
     let solved = |factor: f64| {
-        let repriced = problem.repriced(&BTreeMap::from([(offering.to_owned(), factor)]));
+        let repriced = problem.repriced(&sold().map(|one| (one.id.clone(), factor)).collect());
         solve(&repriced).is_ok_and(|placement| happens(&placement))
     };
     // A hair further, so that a tie is broken.

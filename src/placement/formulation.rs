@@ -24,6 +24,7 @@
 //! Σ_{o spot} x[s,o] ≤ ⌊max_share·R_s⌋, ≤ R_s − base      spot
 //! z[s,c] ≤ Σ_{o in c} x[s,o],  Σ_c z[s,c] ≥ min          spread
 //! Σ_{o in c} x[s,o] ≤ ⌊max_share·R_s⌋                    spread
+//! (min − 1)·Σ_{o in z} x[s,o] ≤ Σ_o x[s,o] − 1            spread over zones z
 //! Σ_{o not spot} rate[s,o]·x[s,o] ≥ (1 − max_share)·load_s   spot, and …
 //! Σ_{o not in c} rate[s,o]·x[s,o] ≥ (1 − max_share)·load_s   … spread, of a load
 //! Σ_{o not spot} x[s,o] ≥ base, Σ_o x[s,o] ≤ autoscale.max   of a load
@@ -539,6 +540,7 @@ impl<'a> Formulation<'a> {
                 }
                 self.model.row(present, Sense::AtLeast, min);
             }
+            Rule::ZoneMin { demand, min } => self.add_zone_min(limit, *demand, *min, elastic),
             Rule::LoadOffSpot { demand, min, .. } => {
                 let Some(group) = self.group_of(*demand) else { return };
                 let steady = |one: &Candidate| one.offering.market != Market::Spot;
@@ -606,6 +608,33 @@ impl<'a> Formulation<'a> {
                 // Less by what the solver may be off.
                 self.at_most(limit, elastic, vec![terms.collect()], max_month - 1e-5);
             }
+        }
+    }
+
+    /// No zone holds so many replicas that fewer than `min` zones could hold all.
+    fn add_zone_min(&mut self, limit: usize, demand: usize, min: u32, elastic: bool) {
+        let Some(group) = self.group_of(demand) else { return };
+        let (others, replicas) = (min.saturating_sub(1), self.groups[group].replicas);
+        if others == 0 {
+            return;
+        }
+        let slack =
+            elastic.then(|| self.slack(limit, f64::from(others) * f64::from(replicas) + 1.0));
+        let is_counted = matches!(self.problem.demands[demand].amount, Amount::Replicas(_));
+        for mut terms in self.spread_by(group, SpreadOver::Zone) {
+            let mut most = f64::from(replicas.saturating_sub(1) / others);
+            if !is_counted {
+                // Their number is part of the decision.
+                let mut factors: BTreeMap<usize, f64> =
+                    self.seats[group].iter().map(|(_, column)| (*column, -1.0)).collect();
+                for (column, _) in &terms {
+                    *factors.entry(*column).or_default() += f64::from(others);
+                }
+                terms = factors.into_iter().filter(|(_, factor)| *factor != 0.0).collect();
+                most = -1.0;
+            }
+            terms.extend(slack.map(|slack| (slack, -1.0)));
+            self.model.row(terms, Sense::AtMost, most);
         }
     }
 
@@ -746,11 +775,12 @@ impl<'a> Formulation<'a> {
     }
 }
 
-/// The cloud or region that a candidate is in.
+/// The cloud, region or zone that a candidate is in.
 pub(super) fn part(candidate: &Candidate, over: SpreadOver) -> &String {
     match over {
         SpreadOver::Cloud => &candidate.offering.cloud,
-        SpreadOver::Region | SpreadOver::Zone => &candidate.site,
+        SpreadOver::Region => &candidate.site,
+        SpreadOver::Zone => &candidate.zone,
     }
 }
 

@@ -36,7 +36,9 @@ mod traffic;
 mod waits;
 
 pub use check::check;
-pub use explain::{Alternative, Cause, Explanation, Relief, Threshold, causes, explain, moved};
+pub use explain::{
+    Alternative, Call, Cause, Explanation, Relief, Threshold, causes, explain, moved,
+};
 pub use export::mps;
 pub use pareto::{Point, latency_ms, pareto};
 
@@ -162,6 +164,13 @@ fn is_zero(amount: &f64) -> bool {
     *amount == 0.0
 }
 
+impl Placement {
+    /// What was minimised, moves aside: dollars a month, or the weighed sum.
+    pub fn objective_month(&self) -> f64 {
+        self.weighed.as_ref().map_or(self.cost.total_month, |weighed| weighed.objective_month)
+    }
+}
+
 /// Decides where every replica runs, at the lowest cost that the search can prove.
 ///
 /// # Errors
@@ -200,10 +209,7 @@ fn solve_among(
     let mut packing_cuts = packed.cuts;
     let chosen = preferred(&mut formulation, packed, cost, &mut packing_cuts);
     let mut placement = settle::placement(&formulation, &chosen);
-    let objective_month = match &placement.weighed {
-        Some(weighed) => weighed.objective_month,
-        None => placement.cost.total_month,
-    };
+    let objective_month = placement.objective_month();
     let moves_month = moves::charged_month(problem, &placement);
     placement.proof = proof(objective_month, moves_month, bound_month, packing_cuts);
 

@@ -10,7 +10,7 @@
 //! node of *a* holds what a node of *b* holds, and a replica serves as much of a load there; it costs no more (nor, at equal cost, by list price) and a
 //! replica's rate-card charge there is no more; *a* has no limit on its nodes; and every limit that
 //! counts *a* counts *b* at least as much (quotas count GPUs of nodes; a spot limit counts *a* only if it
-//! counts *b*). Then each node of *b* in a placement can be exchanged for a node of *a* with the same
+//! counts *b*); and *a* is in the zone of *b*, or both are in none that is told. Then each node of *b* in a placement can be exchanged for a node of *a* with the same
 //! replicas on it: no row gets worse, nor does the cost. So a cheapest placement without *b* exists.
 //!
 //! **Cover of sites.** Site *A* covers *B* when its control plane costs no more and each candidate of *B*
@@ -183,6 +183,11 @@ impl<'a> Cover<'a> {
     /// Whether candidate `a` covers candidate `b`.
     fn holds(&self, a: usize, b: usize) -> bool {
         let (one, other) = (&self.problem.candidates[a], &self.problem.candidates[b]);
+        // Zones are told apart for groups that must be spread over them.
+        if one.zone != other.zone && (one.offering.zone.is_some() || other.offering.zone.is_some())
+        {
+            return false;
+        }
         let prices = |c: &Candidate| (self.problem.node_objective(c), c.offering.price_hour);
         // A budget counts dollars, whatever else is minimised.
         if prices(one) > prices(other)
@@ -312,6 +317,7 @@ fn counts(rule: &Rule, index: usize, candidate: &Candidate) -> bool {
         | Rule::LoadElsewhere { .. }
         | Rule::MaxReplicas { .. }
         | Rule::SpreadMin { .. }
+        | Rule::ZoneMin { .. }
         | Rule::SpreadShare { .. }
         | Rule::Together { .. }
         | Rule::Apart { .. }

@@ -153,8 +153,10 @@ fn sentence(problem: &Problem, limit: &Limit, needed: f64) -> String {
     let is_one = needed == 1.0;
     let needed_text = amount(needed);
     let outcome = match &limit.rule {
-        Rule::SpreadMin { .. } | Rule::BaseOnDemand { .. } if is_one => "is possible",
-        Rule::SpreadMin { .. } | Rule::BaseOnDemand { .. } => "are possible",
+        Rule::SpreadMin { .. } | Rule::ZoneMin { .. } | Rule::BaseOnDemand { .. } if is_one => {
+            "is possible"
+        }
+        Rule::SpreadMin { .. } | Rule::ZoneMin { .. } | Rule::BaseOnDemand { .. } => "are possible",
         Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } if is_one => "can be",
         Rule::LoadOffSpot { .. } | Rule::LoadElsewhere { .. } => "can be",
         Rule::Together { .. } => "sites are needed",
@@ -208,6 +210,9 @@ pub(super) fn words(problem: &Problem, limit: &Limit) -> String {
         Rule::SpreadMin { demand: index, over, min } => {
             let reference = &demand(index).reference;
             format!("`{reference}` must run in at least {min} {}", places(*over))
+        }
+        Rule::ZoneMin { demand: index, min } => {
+            format!("`{}` must run in at least {min} zones", demand(index).reference)
         }
         Rule::SpreadShare { demand: index, over, max_replicas, max_share } => {
             let Demand { reference, .. } = demand(index);
@@ -324,6 +329,7 @@ fn needed(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
         Rule::SpreadMin { min, .. } | Rule::BaseOnDemand { min, .. } => {
             f64::from(*min) - excess(formulation, packed, limit)
         }
+        Rule::ZoneMin { demand, .. } => zones_for_sure(formulation, packed, *demand),
         Rule::Together { .. } => 1.0 + excess(formulation, packed, limit),
         Rule::Budget { max_month } => {
             let slack = formulation.slacks.iter().find(|slack| slack.limit == limit);
@@ -331,6 +337,18 @@ fn needed(formulation: &Formulation, packed: &Packed, limit: usize) -> f64 {
         }
         Rule::Apart { .. } | Rule::SameSites { .. } => 0.0,
     }
+}
+
+/// As many zones as a demand's replicas take if each were as full as the fullest.
+fn zones_for_sure(formulation: &Formulation, packed: &Packed, demand: usize) -> f64 {
+    let Some(group) = formulation.group_of(demand) else { return 0.0 };
+    let seats = &packed.seats[group];
+    let all = replicas(formulation, group, seats, |_| true);
+    let most = formulation.seats[group].iter().map(|(place, _)| {
+        let zone = &formulation.candidate(*place).zone;
+        replicas(formulation, group, seats, |candidate| candidate.zone == *zone)
+    });
+    (all / most.fold(1.0, f64::max)).ceil()
 }
 
 fn replicas(

@@ -257,26 +257,30 @@ pub(super) fn cost_month(
     network: &Network,
     flows: &[Flow],
 ) -> BTreeMap<String, BTreeMap<String, f64>> {
+    let mut cost: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    let paid = flows.iter().zip(each_month(network, flows)).filter(|(_, paid)| *paid > 0.0);
+    for (flow, paid) in paid {
+        let from = cost.entry(flow.from_site.clone()).or_default();
+        *from.entry(flow.to_site.clone()).or_default() += paid;
+    }
+    cost
+}
+
+/// What each of all flows costs a month.
+pub(super) fn each_month(network: &Network, flows: &[Flow]) -> Vec<f64> {
     let mut volumes: BTreeMap<usize, f64> = BTreeMap::new();
     for flow in flows {
         if let Carriage::Ladder(ladder) = network.carriage(&flow.from_site, &flow.to_site) {
             *volumes.entry(ladder).or_default() += flow.mbps;
         }
     }
-    let mut cost: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-    for flow in flows {
-        let price = match network.carriage(&flow.from_site, &flow.to_site) {
-            Carriage::Local => 0.0,
-            Carriage::Flat(price) => price,
-            // Each megabit pays the average of the ladder.
-            Carriage::Ladder(ladder) => {
-                network.ladders[ladder].cost_month(volumes[&ladder]) / volumes[&ladder]
-            }
-        };
-        if price > 0.0 {
-            let from = cost.entry(flow.from_site.clone()).or_default();
-            *from.entry(flow.to_site.clone()).or_default() += price * flow.mbps;
+    let price = |flow: &Flow| match network.carriage(&flow.from_site, &flow.to_site) {
+        Carriage::Local => 0.0,
+        Carriage::Flat(price) => price,
+        // Each megabit pays the average of the ladder.
+        Carriage::Ladder(ladder) => {
+            network.ladders[ladder].cost_month(volumes[&ladder]) / volumes[&ladder]
         }
-    }
-    cost
+    };
+    flows.iter().map(|flow| price(flow) * flow.mbps).collect()
 }

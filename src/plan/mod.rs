@@ -90,6 +90,9 @@ pub struct Inputs {
     pub variables: BTreeMap<String, Value>,
     pub variable_files: Vec<String>,
     pub sandbox: bool,
+    /// The day (UTC) that it was made for, where reservations hold on some days only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
     /// Measured loads, in requests a second by workload.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub loads: BTreeMap<String, f64>,

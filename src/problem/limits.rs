@@ -65,7 +65,13 @@ pub enum Rule {
         over: SpreadOver,
         min: u32,
     },
-    /// Replicas of the demand in any one cloud or region.
+    /// Zones that replicas of the demand are in whatever Kubernetes does: no zone has so many of them that fewer
+    /// zones could hold all.
+    ZoneMin {
+        demand: usize,
+        min: u32,
+    },
+    /// Replicas of the demand in any one cloud, region or zone.
     SpreadShare {
         demand: usize,
         over: SpreadOver,
@@ -83,7 +89,7 @@ pub enum Rule {
         demand: usize,
         min: u32,
     },
-    /// Requests a second that a demand sized by load serves without any one cloud or region.
+    /// Requests a second that a demand sized by load serves without any one cloud, region or zone.
     LoadElsewhere {
         demand: usize,
         over: SpreadOver,
@@ -262,7 +268,10 @@ fn of_places(index: usize, demand: &Demand, add: &mut impl FnMut(&str, Rule)) {
     let path = format!("{}.placement", demand.origin.path);
     for (number, spread) in demand.rules.spread.iter().enumerate() {
         if let Some(min) = spread.min.filter(|min| *min > 1) {
-            let rule = Rule::SpreadMin { demand: index, over: spread.over, min };
+            let rule = match spread.over {
+                SpreadOver::Zone => Rule::ZoneMin { demand: index, min },
+                over => Rule::SpreadMin { demand: index, over, min },
+            };
             add(&format!("{path}.spread.{number}.min"), rule);
         }
     }
@@ -312,7 +321,8 @@ fn nodes_path(stack: &Stack, candidate: &Candidate) -> String {
     if candidate.reserved && offering.market == Market::Reserved {
         let mut reservations = cloud.reservations.iter();
         let found = reservations.position(|reservation| {
-            reservation.region == offering.region
+            reservation.nodes > 0
+                && reservation.region == offering.region
                 && reservation.instance_type == offering.instance_type
         });
         if let Some(index) = found {

@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard, Tariff};
 
-use crate::config::{
-    self, LoadSize, ObjectiveWeights, PlacementRules, SpreadOver, Stack, Workload,
-};
+use crate::config::{self, LoadSize, ObjectiveWeights, PlacementRules, Stack, Workload};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::placement::Placement;
 
@@ -22,6 +20,7 @@ mod limits;
 mod network;
 mod size;
 mod what_if;
+mod zones;
 
 pub use amount::{Amount, Load, requests};
 pub use carbon::WORLD_GRAMS_KWH;
@@ -97,6 +96,8 @@ pub struct Candidate {
     pub id: String,
     /// [`Offering::site`].
     pub site: String,
+    /// What fails together, as far as is told apart: `aws/us-east-1/use1-az1`, or the site.
+    pub zone: String,
     pub offering: Offering,
     /// What replicas may take of one node.
     pub usable: Size,
@@ -196,13 +197,13 @@ pub fn pose(
 
     let mut demands = Vec::new();
     for (name, workload) in &stack.workloads {
-        errors.extend(unsupported(stack, workload));
         warnings.extend(fit::doubtful_gpu_types(stack, workload, &all));
         match fit::candidates(stack, workload, &all) {
             Ok(candidates) => demands.push(demand(stack, name, workload, candidates)),
             Err(error) => errors.extend(error),
         }
     }
+    errors.extend(zones::tell_apart(&mut demands, &mut all, tariffs));
     errors.extend(too_many(&demands, &all));
     if !errors.is_empty() {
         return Err(errors);
@@ -283,6 +284,7 @@ fn candidate(cloud: &Cloud, offering: Offering) -> Candidate {
     Candidate {
         id: offering.id(),
         site: offering.site(),
+        zone: offering.site(),
         usable: Size::of_node(&offering),
         price_hour,
         reserved: false,
@@ -301,7 +303,9 @@ fn reservations(
 ) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
     let mut reserved: BTreeMap<String, Candidate> = BTreeMap::new();
     let mut errors = Vec::new();
-    for (index, reservation) in cloud.reservations.iter().enumerate() {
+    // One without nodes does not hold now.
+    let holding = cloud.reservations.iter().enumerate().filter(|(_, one)| one.nodes > 0);
+    for (index, reservation) in holding {
         let found = offered
             .iter()
             .filter(|offering| offering.region == reservation.region)
@@ -319,32 +323,6 @@ fn reservations(
         reserved.insert(candidate.id.clone(), candidate);
     }
     if errors.is_empty() { Ok(reserved.into_values().collect()) } else { Err(errors) }
-}
-
-/// What the language allows and the model does not hold yet is refused, never ignored.
-fn unsupported(stack: &Stack, workload: &Workload) -> Vec<Diagnostic> {
-    let spreads = workload.rules_over(SpreadOver::Zone);
-    spreads
-        .map(|index| {
-            let detail = format!(
-                "`{}` asks to be spread over zones. The placement chooses regions; which zone of \
-                 a region a node comes up in is the cloud's choice.",
-                workload.reference
-            );
-            let path = format!("{}.placement.spread.{index}", workload.path);
-            Diagnostic::error("Spread over zones is not supported yet", detail)
-                .at(stack.span(&path))
-                .hint("spread over `region` or `cloud`")
-                .about(&workload.reference)
-        })
-        .collect()
-}
-
-impl Workload {
-    fn rules_over(&self, over: SpreadOver) -> impl Iterator<Item = usize> {
-        let spreads = self.placement.spread.iter().enumerate();
-        spreads.filter(move |(_, spread)| spread.over == over).map(|(index, _)| index)
-    }
 }
 
 fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>) -> Demand {

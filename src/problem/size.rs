@@ -47,7 +47,10 @@ impl Size {
             gpus: offering.gpus.into(),
             cpu_millis: (cpu_millis - DAEMON_CPU_MILLIS + ROUNDING).max(0.0) as u64,
             memory_mib: (memory_mib - DAEMON_MEMORY_MIB + ROUNDING).max(0.0) as u64,
-            pods: PODS - DAEMON_PODS,
+            pods: offering
+                .max_pods
+                .map_or(PODS, |pods| PODS.min(pods.into()))
+                .saturating_sub(DAEMON_PODS),
         }
     }
 

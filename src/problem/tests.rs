@@ -4,7 +4,7 @@ use fleetform_contract::{Location, Offering, Quota, Reservation};
 use insta::assert_snapshot;
 
 use super::Rule;
-use crate::config::{LatencyRule, Spread, SpreadOver, Workload};
+use crate::config::{LatencyRule, Workload};
 use crate::placement::tests::support::*;
 
 fn offerings() -> Vec<Offering> {
@@ -209,19 +209,6 @@ fn only_machines_of_another_architecture() {
 }
 
 #[test]
-fn zones_are_refused() {
-    let text = refusal(|chat| {
-        let spread = Spread { over: SpreadOver::Zone, min: Some(2), max_share: None };
-        chat.placement.spread.push(spread);
-    });
-    assert_snapshot!(text, @r"
-    Spread over zones is not supported yet (at service.chat)
-    `service.chat` asks to be spread over zones. The placement chooses regions; which zone of a region a node comes up in is the cloud's choice.
-    hint: spread over `region` or `cloud`
-    ");
-}
-
-#[test]
 fn clouds_that_say_what_is_not_there() {
     let mut aws = cloud("aws");
     aws.regions = vec!["eu-west-1".to_owned(), "eu-west-9".to_owned()];
@@ -230,6 +217,8 @@ fn clouds_that_say_what_is_not_there() {
         instance_type: "p4de".to_owned(),
         nodes: 1,
         id: None,
+        from: None,
+        until: None,
     });
     let world = world(vec![aws], vec![service("chat", u32::MAX, 1)], offerings());
     let said = ["cloud.aws.regions", "cloud.aws.reservation.0", "service.chat"];

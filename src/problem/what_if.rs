@@ -118,7 +118,9 @@ impl Problem {
             }
             Rule::BaseOnDemand { min, .. } => *min = min.saturating_sub(more),
             Rule::MaxReplicas { max, .. } => *max = max.saturating_add(more),
-            Rule::SpreadMin { min, .. } => *min = min.saturating_sub(more).max(1),
+            Rule::SpreadMin { min, .. } | Rule::ZoneMin { min, .. } => {
+                *min = min.saturating_sub(more).max(1)
+            }
             Rule::Together { demand } => {
                 let demand = *demand;
                 relaxed.demands[demand].together = false;

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{
     Address, Autoscale, Owner, Pool, Registry, Repository, Resource, Site, Value, Workload,
-    WorkloadKind,
+    WorkloadKind, ZoneSpread,
 };
 
 use crate::clouds::Clouds;
-use crate::config::Stack;
+use crate::config::{SpreadOver, Stack};
 use crate::placement::{Placement, Rental};
 
 pub use computed::computed;
@@ -70,14 +70,16 @@ pub fn sites(stack: &Stack, placement: &Placement) -> Vec<Site> {
         let mut by_site: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
         for seats in placement.seats.iter().filter(|seats| seats.workload == *name) {
             let offering = &placement.rentals[&seats.offering].offering;
-            let pool = format!("{}/{}", offering.instance_type, offering.market);
-            *by_site.entry(offering.site()).or_default().entry(pool).or_default() += seats.replicas;
+            let pools = by_site.entry(offering.site()).or_default();
+            *pools.entry(offering.pool()).or_default() += seats.replicas;
         }
         let all = by_site.values().flat_map(BTreeMap::values).sum();
         for (site, pools) in by_site {
             let replicas = (pools.values().sum(), all);
             let site = sites.get_mut(&site).expect("seats sit on rented nodes");
-            site.workloads.push(at_site(stack, name, workload, replicas, pools));
+            let mut here = at_site(stack, name, workload, replicas, pools);
+            here.zone_spread = zone_spread(workload, &here, &site.pools);
+            site.workloads.push(here);
         }
     }
     sites.into_values().collect()
@@ -99,6 +101,7 @@ fn at_site(
         env: workload.env.clone(),
         secret_env: workload.secret_env.clone(),
         replicas,
+        zone_spread: None,
         pools,
         needs: workload.needs.clone(),
         port: workload.port,
@@ -109,6 +112,31 @@ fn at_site(
             target_cpu: bounds.target_cpu,
         }),
     }
+}
+
+/// What keeps a workload's rules over zones at a site whose zones the placement has chosen: no zone may have
+/// more replicas than the placement put into its fullest. An autoscaler's further replicas stay as even
+/// as the placement is.
+fn zone_spread(
+    workload: &crate::config::Workload,
+    here: &Workload,
+    pools: &[Pool],
+) -> Option<ZoneSpread> {
+    let spreads = &workload.placement.spread;
+    if !spreads.iter().any(|spread| spread.over == SpreadOver::Zone) {
+        return None;
+    }
+    let mut zones: BTreeMap<&String, u32> = BTreeMap::new();
+    for pool in pools {
+        if let (Some(replicas), Some(zone)) = (here.pools.get(&pool.key()), &pool.offering.zone) {
+            *zones.entry(zone).or_default() += replicas;
+        }
+    }
+    let (most, least) = (*zones.values().max()?, *zones.values().min()?);
+    Some(match here.autoscale {
+        None => ZoneSpread::AtMost(most),
+        Some(_) => ZoneSpread::Even { more: (most - least).max(1), zones: zones.len() as u32 },
+    })
 }
 
 /// A site's part of a bound, by its part of the replicas, rounded up.

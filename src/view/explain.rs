@@ -3,7 +3,7 @@
 use super::Paint;
 use super::money::{difference, dollars};
 use super::table::{Align, table};
-use crate::placement::{self, Cause, Explanation, Placement, Seats, Threshold};
+use crate::placement::{self, Call, Cause, Explanation, Placement, Seats, Threshold};
 use crate::plan::Change;
 
 /// The whole explanation. It ends with a newline.
@@ -14,21 +14,32 @@ pub fn explanation(told: &Explanation, paint: Paint) -> String {
         [vec![seats.replicas.to_string()], place(seats), vec![cost]].concat()
     });
     text += &table("  ", &COLUMNS, &rows.collect::<Vec<_>>());
-    let is_proven = told.total_month - told.bound_month < 0.005;
+    let objective_month = told.objective_month.unwrap_or(told.total_month);
+    let is_proven = objective_month - told.bound_month < 0.005;
     let proof = match is_proven {
         true if told.has_moves => {
             "no other placement that keeps every limit saves enough to move (`move_penalty`)"
                 .to_owned()
         }
+        true if told.objective_month.is_some() => {
+            "no other placement that keeps every limit is below that".to_owned()
+        }
         true => "no other placement that keeps every limit costs less".to_owned(),
+        false if told.objective_month.is_some() => {
+            format!("no placement is below {}", dollars(told.bound_month))
+        }
         false => format!("no placement costs less than ${}", dollars(told.bound_month)),
     };
+    let weighed = told.objective_month.map_or(String::new(), |objective| {
+        format!(", which with the other weights is {} to be minimised", dollars(objective))
+    });
     text += &format!(
-        "\n{} at {} can hold a replica of it. With these, everything together costs\n${} a month, and {proof}.\n",
+        "\n{} at {} can hold a replica of it. With these, everything together costs\n${} a month{weighed}, and {proof}.\n",
         count(told.offerings, "offering"),
         count(told.sites, "site"),
         dollars(told.total_month),
     );
+    text += &calls(told, paint);
     text += &alternatives(told, paint);
     text += &limits(told, paint);
     text += &prices(told, paint);
@@ -91,6 +102,44 @@ const COLUMNS: [(&str, Align); 5] = [
     ("a month", Align::Right),
 ];
 
+/// Who it talks to, and where that costs something.
+fn calls(told: &Explanation, paint: Paint) -> String {
+    if told.traffic.is_empty() {
+        return String::new();
+    }
+    let rows = told.traffic.iter().map(|Call { flow, cost_month }| {
+        let cost = if *cost_month > 0.0 {
+            format!("${}", dollars(*cost_month))
+        } else {
+            "free".to_owned()
+        };
+        let mbps = (flow.mbps * 1000.0).round() / 1000.0;
+        let (from, to) = (&flow.from, &flow.to);
+        vec![
+            format!("{from} to {to}"),
+            format!("{mbps} Mbps"),
+            flow.from_site.clone(),
+            flow.to_site.clone(),
+            cost,
+        ]
+    });
+    let columns = [
+        ("traffic", Align::Left),
+        ("", Align::Right),
+        ("from", Align::Left),
+        ("to", Align::Left),
+        ("a month", Align::Right),
+    ];
+    let table = table("  ", &columns, &rows.collect::<Vec<_>>());
+    format!("\n{}\n\n{table}", paint.bold("What it talks to"))
+}
+
+/// An amount of what is minimised: dollars, or a number without unit where weights are.
+fn amount(told: &Explanation, amount: f64) -> String {
+    let sign = if told.objective_month.is_none() { "$" } else { "" };
+    format!("{sign}{}", dollars(amount))
+}
+
 fn alternatives(told: &Explanation, paint: Paint) -> String {
     let mut text = format!("\n{}\n\n", paint.bold("The next best places"));
     if told.alternatives.is_empty() {
@@ -101,7 +150,12 @@ fn alternatives(told: &Explanation, paint: Paint) -> String {
         for (number, seats) in alternative.seats.iter().enumerate() {
             let first = number == 0;
             let rank = if first { format!("{}.", index + 1) } else { String::new() };
-            let extra = if first { difference(alternative.extra_month) } else { String::new() };
+            let extra = difference(alternative.extra_month);
+            let extra = match &told.objective_month {
+                _ if !first => String::new(),
+                None => extra,
+                Some(_) => extra.replace('$', ""),
+            };
             let moves = if first { alternative.moves.join(", ") } else { String::new() };
             rows.push(
                 [vec![rank, seats.replicas.to_string()], place(seats), vec![extra, moves]].concat(),
@@ -118,6 +172,9 @@ fn alternatives(told: &Explanation, paint: Paint) -> String {
         ("moves too", Align::Left),
     ];
     text += &table("  ", &columns, &rows);
+    if told.objective_month.is_some() {
+        text += "\n  \"More\" is in the unit of the objective: dollars, kilograms and milliseconds by their weights.\n";
+    }
     if told.is_complete {
         text += "\n  Nothing else can hold it.\n";
     }
@@ -132,10 +189,10 @@ fn limits(told: &Explanation, paint: Paint) -> String {
     for relief in &told.limits {
         let place = relief.place.as_ref().map_or(String::new(), |place| format!(" ({place})"));
         text += &format!(
-            "  {}{place}: {} saves ${} a month\n",
+            "  {}{place}: {} saves {} a month\n",
             relief.limit,
             relief.more,
-            dollars(relief.saving_month)
+            amount(told, relief.saving_month)
         );
     }
     text
@@ -171,10 +228,54 @@ fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::placement::{Alternative, Relief};
+    use crate::placement::{Alternative, Flow, Relief};
 
     fn seats(offering: &str, replicas: u32, cost_month: f64) -> Seats {
         Seats { workload: "chat".into(), offering: offering.into(), replicas, cost_month }
+    }
+
+    fn call(from: &str, from_site: &str, to_site: &str, mbps: f64, cost_month: f64) -> Call {
+        let [from, to, from_site, to_site] =
+            [from, "ranker", from_site, to_site].map(str::to_owned);
+        Call { flow: Flow { from, to, from_site, to_site, mbps }, cost_month }
+    }
+
+    #[test]
+    fn under_weights_amounts_have_the_unit_of_the_objective() {
+        let told = Explanation {
+            reference: "service.chat".into(),
+            seats: vec![seats("aws/us-east-1/g6.xlarge/on_demand", 2, 1175.0)],
+            total_month: 2350.5,
+            objective_month: Some(2600.0),
+            bound_month: 2600.0,
+            has_moves: false,
+            offerings: 2,
+            sites: 1,
+            alternatives: vec![Alternative {
+                seats: vec![seats("aws/us-east-1/g5.xlarge/spot", 2, 600.0)],
+                extra_month: 125.0,
+                moves: Vec::new(),
+            }],
+            is_complete: true,
+            limits: vec![Relief {
+                limit: "`cloud.azure` has capacity for 10 GPUs".into(),
+                place: None,
+                more: "1 more GPU".into(),
+                saving_month: 740.0,
+            }],
+            prices: Vec::new(),
+            traffic: Vec::new(),
+        };
+        let text = explanation(&told, Paint::Plain);
+        for part in [
+            "$2,350.50 a month, which with the other weights is 2,600.00 to be minimised, and no other \
+             placement that keeps every limit is below that.",
+            " +125.00",
+            "in the unit of the objective",
+            "1 more GPU saves 740.00 a month",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
     }
 
     #[test]
@@ -183,6 +284,7 @@ mod tests {
             reference: "service.chat".into(),
             seats: vec![seats("aws/us-east-1/g6.xlarge/on_demand", 2, 1175.0)],
             total_month: 2350.5,
+            objective_month: None,
             bound_month: 2350.5,
             has_moves: false,
             offerings: 37,
@@ -214,6 +316,10 @@ mod tests {
                     moves_at_hour: 0.5,
                 },
             ],
+            traffic: vec![
+                call("chat", "aws/us-east-1", "aws/us-east-1", 12.5, 0.0),
+                call("chat", "aws/us-east-1", "gcp/us-central1", 7.5, 221.74),
+            ],
         };
         insta::assert_snapshot!(explanation(&told, Paint::Plain), @r"
         service.chat runs on
@@ -223,6 +329,12 @@ mod tests {
 
         37 offerings at 1 site can hold a replica of it. With these, everything together costs
         $2,350.50 a month, and no other placement that keeps every limit costs less.
+
+        What it talks to
+
+          traffic                    from           to               a month
+          chat to ranker  12.5 Mbps  aws/us-east-1  aws/us-east-1       free
+          chat to ranker   7.5 Mbps  aws/us-east-1  gcp/us-central1  $221.74
 
         The next best places
 

@@ -50,6 +50,7 @@ pub fn plan(plan: &Plan) -> Json {
             "serial": plan.serial,
             "hash": plan.hash(),
             "loads": plan.inputs.loads,
+            "day": plan.inputs.day,
             "placement": plan.placement,
             "cost": cost(plan),
             "protection": plan.protection,

@@ -93,6 +93,8 @@ fn offering(region: &str, instance_type: &str) -> Offering {
         instance_type: instance_type.into(),
         market: Market::OnDemand,
         zones: Vec::new(),
+        zone: None,
+        max_pods: None,
         gpu_type: None,
         gpus: 0,
         gpu_memory_gib: 0.0,

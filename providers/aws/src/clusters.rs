@@ -1,5 +1,7 @@
 //! `aws_eks_cluster`: EKS control planes.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_eks::operation::create_cluster::builders::CreateClusterFluentBuilder;
 use aws_sdk_eks::operation::update_cluster_config::builders::UpdateClusterConfigFluentBuilder;
 use aws_sdk_eks::types::{
@@ -24,7 +26,10 @@ const ROLE_ROUNDS: u32 = 12;
 const LOG_TYPES: [&str; 5] = ["api", "audit", "authenticator", "controllerManager", "scheduler"];
 
 pub async fn read(clients: &Clients, name: &str) -> Result<Option<Remote>> {
-    Ok(describe(clients, name).await?.map(|cluster| remote(&clients.region, &cluster)))
+    match describe(clients, name).await? {
+        Some(cluster) => observed(clients, &cluster).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Makes the cluster and waits until it is active.
@@ -57,7 +62,7 @@ pub async fn create(operation: &Operation<'_>, desired: &Resource) -> Result<Rem
         }
     }
     match await_active(operation, name).await {
-        Ok(cluster) => Ok(remote(&clients.region, &cluster)),
+        Ok(cluster) => observed(clients, &cluster).await,
         // What failed to start can never start: nothing is left behind.
         Err(Failure::Failed(error)) => delete(operation, name).await.and(Err(error)),
         Err(Failure::Other(error)) => Err(error),
@@ -135,7 +140,7 @@ pub async fn update(operation: &Operation<'_>, desired: &Resource) -> Result<Rem
         configure(operation, name, "protection", |call| call.deletion_protection(protection))
             .await?;
     }
-    Ok(remote(&clients.region, &await_active(operation, name).await?))
+    observed(clients, &await_active(operation, name).await?).await
 }
 
 /// Removes the cluster and waits until it is gone.
@@ -216,6 +221,34 @@ pub async fn access(clients: &Clients, name: &str, base: Option<&str>) -> Result
         token,
         client_certificate: None,
     })
+}
+
+/// The cluster with its subnets by zone (`use1-az1`), for pools that are to be in one zone. Whoever may
+/// not ask EC2 does without.
+pub async fn observed(clients: &Clients, cluster: &Cluster) -> Result<Remote> {
+    let mut remote = remote(&clients.region, cluster);
+    let subnets = cluster.resources_vpc_config().map(|vpc| vpc.subnet_ids()).unwrap_or_default();
+    if subnets.is_empty() {
+        return Ok(remote);
+    }
+    let named = subnets.iter().zip(1..);
+    let named: Vec<(String, String)> =
+        named.map(|(id, number)| (format!("SubnetId.{number}"), id.clone())).collect();
+    let answer =
+        match clients.query.call("ec2", "DescribeSubnets", &named).await.map_err(Error::from) {
+            Err(Error::Denied { .. } | Error::Rejected { .. }) => return Ok(remote),
+            answer => answer?,
+        };
+    let mut by_zone: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for subnet in answer.items("subnetSet") {
+        if let (Some(zone), Some(id)) = (subnet.text("availabilityZoneId"), subnet.text("subnetId"))
+        {
+            by_zone.entry(zone.to_owned()).or_default().push(id.to_owned());
+        }
+    }
+    let by_zone = by_zone.into_iter().map(|(zone, ids)| (zone, set(Some(&ids))));
+    remote.attributes.insert("zone_subnet_ids".to_owned(), Value::map(by_zone));
+    Ok(remote)
 }
 
 /// The cluster's attributes in Terraform's layout.

@@ -129,7 +129,7 @@ impl Aws {
                     found.push((mark, node_pools::remote(region, &group)));
                 }
             }
-            found.push((mark, clusters::remote(region, &cluster)));
+            found.push((mark, clusters::observed(&clients, &cluster).await?));
         }
         found.extend(registries::list(&clients, stack).await?);
         Ok(found)

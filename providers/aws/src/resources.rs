@@ -170,9 +170,11 @@ impl Expansion<'_> {
         let cluster = cluster_address(self.cloud, &site.region);
         let (role_arn, mut depends_on) = self.role_arn(&NODE_ROLE, &settings.node_role_arn);
         depends_on.insert(0, cluster.clone());
-        let subnet_ids = match set(Some(&settings.subnet_ids)) {
-            Value::Null => Value::unknown(&cluster, "vpc_config.0.subnet_ids"),
-            subnets => subnets,
+        let subnet_ids = match (&offering.zone, set(Some(&settings.subnet_ids))) {
+            // Only AWS knows in which zone a subnet is.
+            (Some(zone), _) => Value::unknown(&cluster, format!("zone_subnet_ids.{zone}")),
+            (None, Value::Null) => Value::unknown(&cluster, "vpc_config.0.subnet_ids"),
+            (None, subnets) => subnets,
         };
         let has_gpu = offering.gpus > 0;
         // EKS refuses a largest size of 0, and a desired size outside of the bounds.

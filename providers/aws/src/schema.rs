@@ -44,6 +44,8 @@ static SCHEMAS: [Schema; 6] = [
             Attribute::computed("identity"),
             Attribute::computed("platform_version"),
             Attribute::computed("status"),
+            // Not Terraform's: which subnets a pool of one zone goes into.
+            Attribute::computed("zone_subnet_ids"),
         ],
         partial: false,
     },

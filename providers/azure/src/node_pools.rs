@@ -12,7 +12,7 @@ use crate::clusters::VERSION;
 use crate::transport::Arm;
 
 /// Attributes as Azure names them, where they are the same value under another name.
-const NAMES: [(&str, &str); 14] = [
+const NAMES: [(&str, &str); 15] = [
     ("mode", "mode"),
     ("vm_size", "vmSize"),
     ("node_count", "count"),
@@ -25,6 +25,7 @@ const NAMES: [(&str, &str); 14] = [
     ("os_disk_size_gb", "osDiskSizeGB"),
     ("orchestrator_version", "orchestratorVersion"),
     ("vnet_subnet_id", "vnetSubnetID"),
+    ("zones", "availabilityZones"),
     ("node_labels", "nodeLabels"),
     ("node_taints", "nodeTaints"),
 ];

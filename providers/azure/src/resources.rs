@@ -160,6 +160,7 @@ impl Maker<'_> {
             ("os_disk_size_gb", if has_gpus { GPU_DISK_GB } else { DISK_GB }.into()),
             ("orchestrator_version", self.cloud.cluster.version.as_ref().map(Value::from).into()),
             ("vnet_subnet_id", self.subnet(&site.region).into()),
+            ("zones", pool.offering.zone.as_ref().map(|zone| Value::list([zone])).into()),
             ("node_labels", labels.into()),
             ("node_taints", if taints.is_empty() { Value::Null } else { Value::list(taints) }),
         ];

@@ -23,6 +23,8 @@ fn pool(instance_type: &str, market: Market, gpus: u32) -> Pool {
         instance_type: instance_type.into(),
         market,
         zones: Vec::new(),
+        zone: None,
+        max_pods: None,
         gpu_type: (gpus > 0).then(|| "A100-80GB".into()),
         gpus,
         gpu_memory_gib: 80.0,

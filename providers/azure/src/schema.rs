@@ -66,6 +66,7 @@ static SCHEMAS: [Schema; 5] = [
             Attribute::ours("spot_max_price").forces_replacement(),
             Attribute::ours("os_disk_size_gb").forces_replacement(),
             Attribute::ours("vnet_subnet_id").forces_replacement(),
+            Attribute::ours("zones").forces_replacement(),
             Attribute::autoscaler("node_count"),
             Attribute::provider_default("orchestrator_version"),
             Attribute::ours("auto_scaling_enabled"),

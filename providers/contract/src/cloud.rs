@@ -82,6 +82,11 @@ pub struct Reservation {
     pub instance_type: String,
     pub nodes: u32,
     pub id: Option<String>,
+    /// First and last day (UTC) on which it holds, as `2026-01-31`; `None` where it is open.
+    #[serde(default)]
+    pub from: Option<String>,
+    #[serde(default)]
+    pub until: Option<String>,
 }
 
 /// Equal nodes of an existing cluster.

@@ -30,7 +30,7 @@ pub use schema::{Attribute, Ownership, Schema};
 pub use secret::{Secret, SecretKey, Vault};
 pub use site::{
     Autoscale, Health, JobSettings, Needs, Pool, Registry, Repository, SecretEnv, Site, Workload,
-    WorkloadKind,
+    WorkloadKind, ZoneSpread,
 };
 pub use tariff::{Tariff, TariffRegion, Tier};
 pub use value::{Unknown, Value, path};

@@ -17,6 +17,9 @@ pub struct Offering {
     pub market: Market,
     /// Zones of the region that sell it; empty where the catalog does not say.
     pub zones: Vec<String>,
+    /// The one zone that its nodes are to be in; `None` where any of the region will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Fleetform's name of the GPU (`L4`, `A100`, `A100-80GB`, `H100`, …); `None` for CPU-only types.
     pub gpu_type: Option<String>,
     pub gpus: u32,
@@ -28,6 +31,9 @@ pub struct Offering {
     pub architecture: String,
     /// List price of one node in US dollars, before discounts and rate cards.
     pub price_hour: f64,
+    /// Pods that the cloud's network lets a node have; `None` where it is not what limits them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_pods: Option<u32>,
     /// Nodes that exist at most; `None` where only quotas limit.
     pub max_nodes: Option<u32>,
     /// Where the region is; `None` where nobody said.
@@ -47,9 +53,18 @@ pub enum Market {
 }
 
 impl Offering {
-    /// `aws/us-east-1/g6.xlarge/spot`: unique among a stack's offerings.
+    /// `aws/us-east-1/g6.xlarge/spot`, or in one zone `aws/us-east-1/g6.xlarge@use1-az1/spot`: unique
+    /// among a stack's offerings.
     pub fn id(&self) -> String {
-        format!("{}/{}/{}/{}", self.cloud, self.region, self.instance_type, self.market)
+        format!("{}/{}/{}", self.cloud, self.region, self.pool())
+    }
+
+    /// `g6.xlarge/spot`, or in one zone `g6.xlarge@use1-az1/spot`: the pool of a site that its nodes are in.
+    pub fn pool(&self) -> String {
+        match &self.zone {
+            None => format!("{}/{}", self.instance_type, self.market),
+            Some(zone) => format!("{}@{zone}/{}", self.instance_type, self.market),
+        }
     }
 
     /// `aws/us-east-1`: the site that a node of this offering belongs to.

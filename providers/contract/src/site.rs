@@ -49,6 +49,9 @@ pub struct Workload {
     pub replicas: u32,
     /// Keys of the pools it may run on, with the replicas that the placement counted there.
     pub pools: BTreeMap<String, u32>,
+    /// How its replicas must be spread over the zones of the site; `None` where nothing is demanded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_spread: Option<ZoneSpread>,
     pub needs: Needs,
     pub port: Option<u16>,
     pub health: Option<Health>,
@@ -70,6 +73,16 @@ pub struct JobSettings {
     /// Cron's five fields; `None` runs once.
     pub schedule: Option<String>,
     pub retries: u32,
+}
+
+/// What no scheduler may break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZoneSpread {
+    /// So many replicas in one zone, at most.
+    AtMost(u32),
+    /// So many replicas more than in the zone with the fewest, at most, once there are nodes in so many zones.
+    Even { more: u32, zones: u32 },
 }
 
 /// What one replica needs.
@@ -141,15 +154,17 @@ impl Site {
 }
 
 impl Pool {
-    /// `g6.xlarge/spot`: unique in a site.
+    /// [`Offering::pool`]: unique in a site.
     pub fn key(&self) -> String {
-        format!("{}/{}", self.offering.instance_type, self.offering.market)
+        self.offering.pool()
     }
 
     /// A name for the pool that every cloud allows once it is cut to length: lower-case letters,
     /// digits and dashes. `g6-xlarge-spot`. It is the value of the node label `fleetform.dev/pool`.
     pub fn slug(&self) -> String {
-        slug(&format!("{}-{}", self.offering.instance_type, market_slug(self.offering.market)))
+        let Offering { instance_type, zone, market, .. } = &self.offering;
+        let zone = zone.as_deref().unwrap_or_default();
+        slug(&format!("{instance_type}-{zone}-{}", market_slug(*market)))
     }
 }
 

@@ -28,6 +28,8 @@ pub struct TariffRegion {
     pub storage_gb_month: Option<f64>,
     /// CO2 equivalent of the grid's average kilowatt-hour; `None` where nobody published it.
     pub grid_grams_kwh: Option<f64>,
+    /// Its zones that can hold nodes; empty for a region without zones.
+    pub zones: Vec<String>,
 }
 
 /// What each gigabyte of a month costs above a volume.
@@ -39,8 +41,8 @@ pub struct Tier {
 
 impl Tariff {
     /// Reads the two tables that a cloud's catalog has, each with a heading:
-    /// `region,area,internet,storage_gb_month,grid_grams_kwh,grid_source` and
-    /// `from,to,above_gb_month,price_gb`, where `to` is an area, `*` or `internet`.
+    /// `region,area,internet,storage_gb_month,grid_grams_kwh,grid_source,zones` (with spaces between the zones)
+    /// and `from,to,above_gb_month,price_gb`, where `to` is an area, `*` or `internet`.
     ///
     /// # Panics
     /// If a table is not of that form: it is part of the program.
@@ -52,14 +54,15 @@ impl Tariff {
         let mut tariff = Tariff { control_plane_price_hour, ..Tariff::default() };
         for line in regions.lines().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
-            let [region, area, internet, storage, grid, _] = fields[..] else {
-                panic!("{line:?} has other than six fields")
+            let [region, area, internet, storage, grid, _, zones] = fields[..] else {
+                panic!("{line:?} has other than seven fields")
             };
             let region_tariff = TariffRegion {
                 area: area.to_owned(),
                 internet: internet.to_owned(),
                 storage_gb_month: known(storage),
                 grid_grams_kwh: known(grid),
+                zones: zones.split_whitespace().map(str::to_owned).collect(),
             };
             tariff.regions.insert(region.to_owned(), region_tariff);
         }
@@ -116,8 +119,8 @@ mod tests {
     fn tables_are_read() {
         let tariff = Tariff::read(
             0.1,
-            "region,area,internet,storage_gb_month,grid_grams_kwh,grid_source\n\
-             r1,near,all,0.02,100,x\nr2,near,all,0.03,,\nr3,far,all,,,\n",
+            "region,area,internet,storage_gb_month,grid_grams_kwh,grid_source,zones\n\
+             r1,near,all,0.02,100,x,a b\nr2,near,all,0.03,,,\nr3,far,all,,,,\n",
             "from,to,above_gb_month,price_gb\nnear,near,0,0.01\nnear,*,0,0.02\nfar,*,0,0.1\n\
              all,internet,0,0.09\nall,internet,1000,0.05\n",
         );
@@ -129,6 +132,8 @@ mod tests {
         assert_eq!(tariff.storage_gb_month("r1"), 0.02);
         assert_eq!(tariff.storage_gb_month("r3"), 0.03, "the dearest stands in");
         assert_eq!(tariff.regions["r1"].grid_grams_kwh, Some(100.0));
+        assert_eq!(tariff.regions["r1"].zones, ["a", "b"]);
+        assert!(tariff.regions["r2"].zones.is_empty());
         assert_eq!(tariff.internet["all"][1], Tier { above_gb_month: 1000.0, price_gb: 0.05 });
         assert_eq!(Tariff::default().between_gb("near", "far"), 0.0);
     }

@@ -4,7 +4,7 @@
 //! `initial_node_count` nodes in *each* of its zones, so a pool is pinned to as many of the zones that
 //! sell its type as divide the number of nodes: three nodes go to three zones one by one, four to two
 //! zones two by two, five (where three zones sell the type) to one. The number of real nodes is exactly
-//! the placement's.
+//! the placement's. A pool whose zone the placement has chosen is in that one.
 
 use fleetform_contract::{
     Address, Attributes, Cloud, Market, Owner, Pool, Registry, Resource, Site, Value,
@@ -173,8 +173,11 @@ fn cleanup_policies(keep: u32) -> Value {
     ])
 }
 
-/// As many zones that sell the type as divide the number of nodes, in order.
+/// The pool's own zone, or as many zones that sell the type as divide the number of nodes, in order.
 fn zones(pool: &Pool) -> Vec<String> {
+    if let Some(zone) = &pool.offering.zone {
+        return vec![zone.clone()];
+    }
     let mut zones = pool.offering.zones.clone();
     if zones.is_empty() {
         zones = catalog::region_zones(&pool.offering.region);
@@ -385,6 +388,8 @@ mod tests {
             instance_type: "a2-highgpu-1g".into(),
             nodes: 2,
             id: Some("r-1".into()),
+            from: None,
+            until: None,
         }];
         let affinity = |pool: Pool| {
             let made = json(&expand_pool(&cloud, pool));

@@ -65,6 +65,8 @@ impl Existing {
             instance_type: nodes.name.clone(),
             market: Market::OnDemand,
             zones: Vec::new(),
+            zone: None,
+            max_pods: None,
             gpu_type: nodes.gpu_type.clone(),
             gpus: nodes.gpus,
             gpu_memory_gib: nodes.gpu_memory_gib,

@@ -74,6 +74,14 @@ const MISTAKES: &[(&str, &str)] = &[
         "load without a server",
         "model \"m\" {\n  throughput \"L4\" { requests_per_second = 4 }\n}\nSERVICE  model = model.m\n  load { from_prometheus = \"q\" }\n  resources { gpus = 1 }\n}",
     ),
+    (
+        "no day",
+        "cloud \"gcp\" {\n  reservation {\n    region = \"us-east1\"\n    instance_type = \"a\"\n    nodes = 1\n    from = \"2026-02-30\"\n  }\n}",
+    ),
+    (
+        "days the wrong way round",
+        "cloud \"gcp\" {\n  reservation {\n    region = \"us-east1\"\n    instance_type = \"a\"\n    nodes = 1\n    from = \"2026-02-03\"\n    until = \"2026-01-31\"\n  }\n}",
+    ),
     ("a server with a password", "monitoring {\n  prometheus { url = \"http://me:secret@p\" }\n}"),
     ("dashboards", "monitoring { dashboards = true }"),
     (

@@ -92,6 +92,16 @@ fn rate(demand: &Demand, candidate: &Candidate) -> f64 {
     candidate.offering.gpu_type.as_ref().and_then(|of| load.rates.get(of)).copied().unwrap_or(0.0)
 }
 
+/// The cloud, region or zone of a candidate.
+fn place(candidate: &Candidate, over: SpreadOver) -> String {
+    let offering = &candidate.offering;
+    match over {
+        SpreadOver::Cloud => offering.cloud.clone(),
+        SpreadOver::Region => offering.site(),
+        SpreadOver::Zone => format!("{} {:?}", offering.site(), offering.zone),
+    }
+}
+
 fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
     for (demand, seats) in problem.demands.iter().zip(seats) {
         if let Amount::Load(load) = &demand.amount {
@@ -115,10 +125,7 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
         let spread = |demand: usize, over: SpreadOver| {
             let mut by: BTreeMap<String, u32> = BTreeMap::new();
             for (index, candidate) in problem.candidates.iter().enumerate() {
-                let key = match over {
-                    SpreadOver::Cloud => candidate.offering.cloud.clone(),
-                    _ => candidate.offering.site(),
-                };
+                let key = place(candidate, over);
                 if seats[demand][index] > 0 {
                     *by.entry(key).or_insert(0) += seats[demand][index];
                 }
@@ -155,6 +162,12 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
                 spot.map(|(i, _)| seats[*demand][i]).sum::<u32>() <= *max_replicas
             }
             Rule::SpreadMin { demand, over, min } => spread(*demand, *over).len() >= *min as usize,
+            // However full the fullest makes the others, so many zones are needed.
+            Rule::ZoneMin { demand, min } => {
+                let zones = spread(*demand, SpreadOver::Zone);
+                let all: u32 = zones.values().sum();
+                zones.values().all(|count| count * (min - 1) < all)
+            }
             Rule::SpreadShare { demand, over, max_replicas, .. } => {
                 spread(*demand, *over).values().all(|count| count <= max_replicas)
             }
@@ -171,12 +184,8 @@ fn cost(problem: &Problem, seats: &[Vec<u32>]) -> Option<f64> {
             }
             Rule::LoadElsewhere { demand, over, max_share, .. } => {
                 let asked = &problem.demands[*demand];
-                let place = |c: &Candidate| match over {
-                    SpreadOver::Cloud => c.offering.cloud.clone(),
-                    _ => c.offering.site(),
-                };
                 all().all(|(_, lost)| {
-                    let kept = all().filter(|(_, c)| place(c) != place(lost));
+                    let kept = all().filter(|(_, c)| place(c, *over) != place(lost, *over));
                     let served: f64 =
                         kept.map(|(i, c)| rate(asked, c) * f64::from(seats[*demand][i])).sum();
                     served + 1e-9 >= (1.0 - max_share) * load(asked)
@@ -437,6 +446,8 @@ pub(super) fn random(seed: u64) -> World {
                 instance_type: of.instance_type.clone(),
                 nodes: 1 + dice.roll(2) as u32,
                 id: None,
+                from: None,
+                until: None,
             });
         }
     }
@@ -677,7 +688,7 @@ fn traffic_and_weights_cost_what_trying_everything_finds() {
 
 /// Solves each world, with what covers dropped and with everything, and compares with trying everything.
 /// Placements, refusals and cuts that there were.
-fn compare(worlds: impl Iterator<Item = (u64, World)>, most: f64) -> (u32, u32, u32) {
+pub(super) fn compare(worlds: impl Iterator<Item = (u64, World)>, most: f64) -> (u32, u32, u32) {
     let (mut placed, mut clashes, mut cuts) = (0, 0, 0);
     for (seed, world) in worlds {
         let Ok(problem) = world.pose() else { continue };

@@ -117,6 +117,8 @@ fn discounts_and_reservations_change_what_a_node_costs() {
         instance_type: "p5".to_owned(),
         nodes: 2,
         id: None,
+        from: None,
+        until: None,
     });
     let reserved = world(
         vec![aws],
@@ -128,6 +130,48 @@ fn discounts_and_reservations_change_what_a_node_costs() {
     assert_eq!(nodes(&placement), expected);
     assert!((placement.cost.total_month - 730.0 * 9.0).abs() < 1e-6, "{:?}", placement.cost);
     assert_eq!(placement.rentals["aws/r/p5/reserved"].reserved_nodes, 2);
+}
+
+#[test]
+fn a_reservation_holds_from_its_first_day_to_its_last() {
+    let mut aws = cloud("aws");
+    aws.discount = 0.1;
+    aws.reservations.push(fleetform_contract::Reservation {
+        region: "r".to_owned(),
+        instance_type: "p5".to_owned(),
+        nodes: 1,
+        id: None,
+        from: Some("2026-03-01".to_owned()),
+        until: Some("2026-03-31".to_owned()),
+    });
+    // Twelve requests a second are three replicas, whoever pays for the nodes.
+    let world = world(
+        vec![aws],
+        vec![loaded("chat", 12.0, &[("H100", 4.0)])],
+        vec![gpu("aws/r/p5/on_demand", "H100", 1, 80.0, 10.0)],
+    );
+    let world = world.say(&["cloud.aws.reservation.0.until"]);
+    for (day, reserved, warnings) in [
+        ("2026-01-01", 0, 0),
+        ("2026-02-28", 0, 0),
+        ("2026-03-01", 1, 1),
+        ("2026-03-31", 1, 1),
+        ("2026-04-01", 0, 0),
+    ] {
+        let mut then = world.clone();
+        assert!(then.stack.has_windows());
+        let ending = then.stack.on_day(day);
+        assert_eq!(ending.len(), warnings, "{day}");
+        for warning in ending {
+            assert!(!warning.is_error() && warning.span.is_some() && warning.hint.is_some());
+            assert!(warning.detail.contains("holds until 2026-03-31"), "{}", warning.detail);
+        }
+        let placement = then.solve();
+        let rental = placement.rentals.get("aws/r/p5/reserved");
+        assert_eq!(rental.map_or(0, |rental| rental.nodes.len()), reserved, "{day}");
+        let paid = 730.0 * 9.0 * (3 - reserved) as f64;
+        assert!((placement.cost.total_month - paid).abs() < 1e-6, "{day}: {:?}", placement.cost);
+    }
 }
 
 /// Three replicas of five GPUs, in services that differ, and a small one that fills two nodes of eight by

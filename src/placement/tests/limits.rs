@@ -254,6 +254,8 @@ fn a_reservation_alone_is_too_small() {
             instance_type: "g".to_owned(),
             nodes: 3,
             id: None,
+            from: None,
+            until: None,
         };
         aws(world).reservations.push(reservation);
         chat(world).placement.markets = vec![fleetform_contract::Market::Reserved];

@@ -12,3 +12,4 @@ mod moves;
 mod pareto;
 pub(crate) mod support;
 mod traffic;
+mod zones;

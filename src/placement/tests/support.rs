@@ -26,6 +26,8 @@ pub fn offering(id: &str) -> Offering {
         instance_type: instance_type.to_owned(),
         market: market.parse().expect("a market"),
         zones: Vec::new(),
+        zone: None,
+        max_pods: None,
         gpu_type: None,
         gpus: 0,
         gpu_memory_gib: 0.0,

@@ -13,6 +13,7 @@ static SHEET: &str = include_str!("aws.csv");
 static LOCATIONS: &str = include_str!("locations.csv");
 static TARIFF_REGIONS: &str = include_str!("regions.csv");
 static NETWORK: &str = include_str!("network.csv");
+static PODS: &str = include_str!("pods.csv");
 
 /// One line of the sheet: a type in a region and, where its spot price depends on it, a zone.
 #[derive(Clone, Debug)]
@@ -71,10 +72,26 @@ pub fn tariff(control_plane_price_hour: f64) -> Tariff {
     }
 }
 
+/// The zones of a region that nodes can be in.
+pub fn zones(region: &str) -> &'static [String] {
+    static TARIFF: OnceLock<Tariff> = OnceLock::new();
+    TARIFF.get_or_init(|| tariff(0.0)).regions.get(region).map_or(&[], |region| &region.zones)
+}
+
 /// Where a region is.
 pub fn location(region: &str) -> Option<&'static Location> {
     static BY_REGION: OnceLock<BTreeMap<&str, Location>> = OnceLock::new();
     BY_REGION.get_or_init(|| Location::table(LOCATIONS)).get(region)
+}
+
+/// The pods that a node's network interfaces have addresses for, where they are fewer than the kubelet's 110.
+fn max_pods(instance_type: &str) -> Option<u32> {
+    static BY_TYPE: OnceLock<BTreeMap<&str, u32>> = OnceLock::new();
+    let by_type = BY_TYPE.get_or_init(|| {
+        let rows = PODS.lines().skip(1).map(|line| line.split_once(',').expect("two fields"));
+        rows.map(|(name, pods)| (name, pods.parse().expect("a number of pods"))).collect()
+    });
+    by_type.get(instance_type).copied()
 }
 
 /// Every region of the sheet.
@@ -113,6 +130,8 @@ fn offer(cloud: &str, rows: &[&Row]) -> impl Iterator<Item = Offering> {
         instance_type: row.instance_type.to_owned(),
         market,
         zones,
+        zone: None,
+        max_pods: max_pods(row.instance_type),
         gpu_type: Some(row.accelerator).filter(|name| !name.is_empty()).map(str::to_owned),
         gpus: row.accelerators as u32,
         gpu_memory_gib: row.accelerator_memory_gib,
@@ -174,6 +193,14 @@ mod tests {
     fn every_region_has_a_tariff() {
         let tariff = tariff(0.0);
         assert!(tariff.is_complete());
+        // A cluster wants subnets in two zones, and a type is sold in zones of its region.
+        assert!(tariff.regions.values().all(|region| region.zones.len() >= 2));
+        let known: BTreeSet<&str> =
+            tariff.regions.values().flat_map(|r| &r.zones).map(String::as_str).collect();
+        let sold: BTreeSet<&str> =
+            rows().iter().map(|row| row.zone).filter(|z| !z.is_empty()).collect();
+        let unusable: Vec<&&str> = sold.difference(&known).collect();
+        assert_eq!(unusable, [&"use1-az3"], "it cannot hold EKS");
         let located: Vec<&str> =
             LOCATIONS.lines().skip(1).filter_map(|l| l.split(',').next()).collect();
         assert_eq!(tariff.regions.keys().collect::<Vec<_>>(), located);
@@ -226,6 +253,12 @@ mod tests {
             (1, 4.0, 16.0, "2026-07-20")
         );
         assert!(offerings.iter().any(|o| o.gpus == 0 && o.architecture == "arm64"));
+        // Three interfaces of ten addresses, one of them each its own, and two pods on the host's network.
+        let pods = |name: &str| find(&format!("aws/us-east-1/{name}/on_demand")).max_pods;
+        assert_eq!(
+            [pods("m6i.large"), pods("m6i.xlarge"), pods("m6i.8xlarge")],
+            [Some(29), Some(58), None]
+        );
         assert!(!offerings.iter().any(|o| o.instance_type.starts_with("inf2.")));
     }
 

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use super::wire::{Answer, Form, Refusal, leaf};
 use super::{ACCOUNT, Call};
+use crate::catalog;
 use crate::text;
 use crate::xml::Element;
 
 const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 /// Zones that EKS control planes cannot be in.
 pub const NO_EKS: [&str; 3] = ["use1-az3", "usw1-az2", "cac1-az3"];
-/// Where a region's first three zones stand, and a fourth where one of them cannot hold EKS.
-const ZONES: [&str; 4] = ["az1", "az2", "az3", "az4"];
+/// The zones of a region that is not in the catalog.
+const ZONES: [&str; 3] = ["az1", "az2", "az3"];
 
 struct Subnet {
     id: String,
@@ -140,15 +141,20 @@ fn describe_subnets(region: &str, form: &Form) -> Result<Answer, Refusal> {
     Ok(reply("DescribeSubnets", "subnetSet", items))
 }
 
-/// The subnets of the default VPC: one in each zone, three of them where EKS can be.
+/// The subnets of the default VPC: one in each zone, those included that EKS cannot be in.
 fn subnets(region: &str) -> Vec<Subnet> {
-    let code = region_code(region);
-    let has_gap = ZONES.iter().any(|zone| NO_EKS.contains(&format!("{code}-{zone}").as_str()));
-    let zones = ZONES.iter().take(if has_gap { 4 } else { 3 }).zip('a'..);
-    let subnets = zones.zip(0..).map(|((zone, letter), number)| Subnet {
+    let prefix = format!("{}-", region_code(region));
+    let known = catalog::zones(region).iter().map(String::as_str);
+    let mut zones: Vec<&str> =
+        known.chain(NO_EKS).filter_map(|zone| zone.strip_prefix(&prefix)).collect();
+    zones.sort_unstable();
+    if zones.is_empty() {
+        zones = ZONES.to_vec();
+    }
+    let subnets = zones.into_iter().zip('a'..).zip(0..).map(|((zone, letter), number)| Subnet {
         id: format!("subnet-{}", &text::hash(&format!("subnet/{region}/{zone}"))[..17]),
         zone: format!("{region}{letter}"),
-        zone_id: format!("{code}-{zone}"),
+        zone_id: format!("{prefix}{zone}"),
         cidr: format!("172.31.{}.0/20", number * 16),
     });
     subnets.collect()

@@ -74,6 +74,12 @@ pub fn tariff(control_plane_price_hour: f64) -> Tariff {
     }
 }
 
+/// The zones of a region; none where it has no zones.
+pub fn zones(region: &str) -> &'static [String] {
+    static TARIFF: OnceLock<Tariff> = OnceLock::new();
+    TARIFF.get_or_init(|| tariff(0.0)).regions.get(region).map_or(&[], |region| &region.zones)
+}
+
 /// Where a region is.
 pub fn location(region: &str) -> Option<&'static Location> {
     static BY_REGION: OnceLock<BTreeMap<&str, Location>> = OnceLock::new();
@@ -107,6 +113,8 @@ fn offering(cloud: &Cloud, row: &Row, market: Market, price_hour: f64) -> Offeri
         instance_type: row.instance_type.to_owned(),
         market,
         zones: Vec::new(),
+        zone: None,
+        max_pods: None,
         gpu_type: row.gpu_type.map(str::to_owned),
         gpus: row.gpus as u32,
         gpu_memory_gib: row.gpu_memory_gib,

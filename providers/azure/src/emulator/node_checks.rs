@@ -49,6 +49,18 @@ pub fn expect_pool(name: &str, wanted: &Json, location: &str) -> Result<&'static
             ));
         }
     }
+    let zones = wanted["availabilityZones"].as_array().map_or(&[][..], Vec::as_slice);
+    let known = catalog::zones(location);
+    if let Some(zone) = zones.iter().find(|zone| !known.iter().any(|known| *zone == known)) {
+        return refuse(Refusal::bad(
+            "AvailabilityZoneNotSupported",
+            format!(
+                "Preflight validation check failed. The zone(s) {zone} for resource 'agentPoolProfile' is not \
+                 supported. The supported zones for location '{location}' are '{}'.",
+                known.join(",")
+            ),
+        ));
+    }
     expect_labels(wanted)?;
     expect_taints(wanted)?;
     Ok(row)

@@ -73,7 +73,8 @@ const PROPERTIES: [&str; 54] = [
 ];
 
 /// What a pool keeps for its life.
-const IMMUTABLE: [&str; 7] = [
+const IMMUTABLE: [&str; 8] = [
+    "availabilityZones",
     "vmSize",
     "osDiskSizeGB",
     "scaleSetPriority",

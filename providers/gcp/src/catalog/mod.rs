@@ -73,6 +73,8 @@ pub fn offerings(cloud: &str, regions: &[String]) -> Vec<Offering> {
                     instance_type: (*instance_type).to_owned(),
                     market,
                     zones: entry.zones.iter().map(|zone| (*zone).to_owned()).collect(),
+                    zone: None,
+                    max_pods: None,
                     gpu_type: entry.gpu_type.map(str::to_owned),
                     gpus: entry.gpus,
                     gpu_memory_gib: entry.gpu_memory_gib,
@@ -135,15 +137,8 @@ pub fn regions() -> impl Iterator<Item = &'static str> {
 /// The zones of a region where general types are sold, in order; empty for a region that is not in the
 /// table. Some GPU types are sold in further zones.
 pub fn region_zones(region: &str) -> Vec<String> {
-    if !ENTRIES.contains_key(region) {
-        return Vec::new();
-    }
-    let suffixes = match region {
-        "us-central1" => "abcf",
-        "us-east1" | "europe-west1" => "bcd",
-        _ => "abc",
-    };
-    suffixes.chars().map(|suffix| format!("{region}-{suffix}")).collect()
+    static TARIFF: LazyLock<Tariff> = LazyLock::new(|| tariff(0.0));
+    TARIFF.regions.get(region).map_or_else(Vec::new, |region| region.zones.clone())
 }
 
 /// The region of a zone that exists.

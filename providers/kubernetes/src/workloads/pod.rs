@@ -1,6 +1,6 @@
 //! The pods of a workload.
 
-use fleetform_contract::{Health, Market, Needs, Pool, Value, Workload};
+use fleetform_contract::{Health, Market, Needs, Pool, Value, Workload, ZoneSpread};
 use serde_json::{Value as Json, json};
 
 use super::{APP_NAME, IntoValue, Scope, put};
@@ -9,6 +9,7 @@ use crate::{labels, quantity};
 
 pub(super) const RENDEZVOUS_PORT: u16 = 29_500;
 const GPU: &str = "nvidia.com/gpu";
+const ZONE: &str = "topology.kubernetes.io/zone";
 const SECRETS_DIGEST: &str = "fleetform.dev/secrets-digest";
 
 /// The name of the Secret that holds a workload's secret environment.
@@ -23,19 +24,24 @@ pub(super) fn service_template(scope: &Scope, workload: &Workload) -> Value {
         "terminationGracePeriodSeconds": 60,
     });
     if workload.replicas > 1 || workload.autoscale.as_ref().is_some_and(|scale| scale.max > 1) {
-        spec["topologySpreadConstraints"] =
-            ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
-                .map(|key| {
-                    json!({
-                        "maxSkew": 1,
-                        "topologyKey": key,
-                        // Wanted, not demanded: the placement has paid for exactly these nodes.
-                        "whenUnsatisfiable": "ScheduleAnyway",
-                        "labelSelector": { "matchLabels": { APP_NAME: workload.name } },
-                    })
+        spec["topologySpreadConstraints"] = [ZONE, "kubernetes.io/hostname"]
+            .map(|key| {
+                json!({
+                    "maxSkew": 1,
+                    "topologyKey": key,
+                    // Wanted, not demanded: the placement has paid for exactly these nodes.
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": { "matchLabels": { APP_NAME: workload.name } },
                 })
-                .into_iter()
-                .collect();
+            })
+            .into_iter()
+            .collect();
+        if let Some(mut demanded) = demanded_zones(workload) {
+            // A rollout's new replicas are counted for themselves, or there would be no room for the first.
+            demanded["matchLabelKeys"] = json!(["pod-template-hash"]);
+            // Zones are asked for once.
+            spec["topologySpreadConstraints"][0] = demanded;
+        }
     }
     let mut container = container(workload);
     if let Some(port) = workload.port {
@@ -49,9 +55,32 @@ pub(super) fn service_template(scope: &Scope, workload: &Workload) -> Value {
     template(scope, workload, spec, container, environment(workload))
 }
 
+/// What the placement demands of the zones of a site.
+///
+/// While there are fewer zones with nodes than `minDomains`, Kubernetes takes the least of them to have none
+/// of the pods, so `maxSkew` is the most that any zone may have.
+fn demanded_zones(workload: &Workload) -> Option<Json> {
+    /// More than any region has.
+    const ZONES: u32 = 100;
+    let (skew, zones) = match workload.zone_spread? {
+        ZoneSpread::AtMost(replicas) => (replicas, ZONES),
+        ZoneSpread::Even { more, zones } => (more, zones),
+    };
+    Some(json!({
+        "maxSkew": skew.max(1),
+        "minDomains": zones.max(1),
+        "topologyKey": ZONE,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": { "matchLabels": { APP_NAME: workload.name } },
+    }))
+}
+
 /// The pod template of a Job: one node of a gang.
 pub(super) fn job_template(scope: &Scope, workload: &Workload) -> Value {
     let mut spec = json!({ "restartPolicy": "Never" });
+    if let Some(demanded) = demanded_zones(workload) {
+        spec["topologySpreadConstraints"] = json!([demanded]);
+    }
     let mut env = environment(workload);
     if workload.replicas > 1 {
         spec["subdomain"] = workload.name.as_str().into();
