@@ -80,7 +80,11 @@ fn other_conditions_are_solved_and_compared() {
     place
         .run("placement -sandbox -budget 40000 lepton")
         .ends(1)
-        .says("`optimize` has a budget of $40,000; the cheapest possible placement costs $40,120");
+        .says("The budget is $40,000; the cheapest possible placement costs $40,120");
+    place
+        .run("placement -sandbox -without aws,azure lepton")
+        .ends(1)
+        .says("`cloud.gcp` has capacity for 10 GPUs; 26 are needed (lepton/main.hcl:");
     place
         .run("placement -sandbox -with quota:asure/*/*=1 lepton")
         .ends(1)

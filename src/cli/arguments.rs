@@ -303,16 +303,16 @@ pub struct PlacementArguments {
     pub stack: StackArguments,
     /// As if this could not be rented: a cloud, region or offering (aws, aws/us-east-1, */*/*/spot); may
     /// be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub without: Vec<String>,
     /// As if this limit were so: quota:CLOUD/REGION/GPU_TYPE=GPUS (* for any), capacity:CLOUD/gpus=N; may be
     /// repeated
-    #[arg(long, value_name = "LIMIT")]
+    #[arg(long, value_name = "LIMIT", value_delimiter = ',')]
     pub with: Vec<String>,
     /// As if this were the budget, in dollars a month
     #[arg(long, value_name = "DOLLARS")]
     pub budget: Option<f64>,
-    /// What could be had of two ends: cost,latency
+    /// What could be had of two ends: cost,latency or cost,carbon
     #[arg(long, value_name = "ENDS", value_delimiter = ',')]
     pub pareto: Vec<String>,
     /// With -pareto: write the chart to a file, as SVG

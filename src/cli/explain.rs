@@ -79,7 +79,11 @@ fn unknown(problem: &Problem, plan: &crate::plan::Plan, what: &str) -> Diagnosti
     let near = nearest(what, known.iter().map(String::as_str));
     let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "name a workload (service.chat), or an address as the plan writes it".to_owned(),
+        None => {
+            let names = problem.demands.iter().map(|demand| demand.reference.as_str());
+            let some = names.take(6).collect::<Vec<_>>().join(", ");
+            format!("name a workload ({some}), or an address as the plan writes it")
+        }
     };
     Diagnostic::error(
         "Nothing of that name to explain",

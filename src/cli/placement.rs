@@ -10,7 +10,7 @@ use super::screen::{Screen, write_out};
 use super::session::{Session, Setting};
 use crate::config::{Stack, matches_pattern, nearest};
 use crate::diagnostic::Diagnostic;
-use crate::placement::{self, Placement};
+use crate::placement::{self, End, Placement};
 use crate::problem::{Conditions, Problem};
 use crate::view;
 
@@ -48,7 +48,7 @@ pub async fn run(
 /// Points of a front, the nearest and the cheapest among them.
 const POINTS: u32 = 9;
 
-/// The front of cost and latency, as a table or JSON and as a chart.
+/// The front of cost and another end, as a table or JSON and as a chart.
 async fn front(
     session: &Session<'_>,
     arguments: &PlacementArguments,
@@ -57,31 +57,35 @@ async fn front(
 ) -> Ended {
     let mut ends = arguments.pareto.clone();
     ends.sort();
-    if ends != ["cost", "latency"] {
-        let detail = format!("-pareto={} is not a pair of ends.", arguments.pareto.join(","));
-        return Err(vec![
-            Diagnostic::error("Not a pair of ends", detail).hint("write -pareto=cost,latency"),
-        ]);
-    }
+    let ends: Vec<&str> = ends.iter().map(String::as_str).collect();
+    let (end, name) = match ends.as_slice() {
+        ["cost", "latency"] => (End::Latency, "latency_ms"),
+        ["carbon", "cost"] => (End::Carbon, "carbon_kg_month"),
+        _ => {
+            let detail = format!("-pareto={} is not a pair of ends.", arguments.pareto.join(","));
+            let hint = "write -pareto=cost,latency or -pareto=cost,carbon";
+            return Err(vec![Diagnostic::error("Not a pair of ends", detail).hint(hint)]);
+        }
+    };
     let problem = planning::pose(session, conditions, last).await?;
     let problem = without(&problem, &arguments.without)?;
-    let points = planning::solving(move || placement::pareto(&problem, POINTS)).await?;
+    let points = planning::solving(move || placement::pareto(&problem, end, POINTS)).await?;
     if let Some(path) = &arguments.out {
-        let chart = view::pareto::chart(&points, &session.stack.name);
+        let chart = view::pareto::chart(&points, end, &session.stack.name);
         std::fs::write(path, chart).map_err(|error| {
             let detail = format!("Writing {}: {error}.", path.display());
             vec![Diagnostic::error("The chart cannot be written", detail)]
         })?;
     }
     if arguments.json {
-        let points = points.iter().map(|point| {
-            serde_json::json!({ "latency_ms": point.latency_ms, "placement": point.placement })
-        });
+        let points = points
+            .iter()
+            .map(|point| serde_json::json!({ name: point.amount, "placement": point.placement }));
         let json = serde_json::json!({ "front": points.collect::<Vec<_>>() });
         let json = serde_json::to_string_pretty(&json).expect("placements serialize");
         write_out(&format!("{json}\n"));
     } else {
-        write_out(&view::pareto::front(&points, session.screen.paint));
+        write_out(&view::pareto::front(&points, end, session.screen.paint));
     }
     Ok(0)
 }

@@ -8,7 +8,7 @@ use fleetform_contract::{Location, Market, Offering};
 use super::{Placement, Rental, Seats};
 use crate::config::SpreadOver;
 use crate::problem::{
-    Amount, Candidate, Demand, EEA_BESIDE_EU, EU, HOURS_MONTH, Limit, Problem, Rule,
+    Amount, Candidate, Ceiling, Demand, EEA_BESIDE_EU, EU, HOURS_MONTH, Limit, Problem, Rule,
 };
 
 /// Verifies that a placement answers a problem: every replica has a seat that it may have, every node
@@ -213,9 +213,20 @@ fn unfit(demand: &Demand, candidate: &Candidate) -> Option<&'static str> {
     (offering.gpu_memory_gib < needs.gpu_memory_gib - 1e-6).then_some("too little GPU memory")
 }
 
-/// The mean of round trips, where one is asked for.
+/// The mean of round trips, or what nodes emit, where a ceiling on it is asked for.
 fn above_ceiling(problem: &Problem, placement: &Placement) -> Option<String> {
-    let ceiling = problem.ceiling_ms?;
+    let ceiling = match problem.ceiling? {
+        Ceiling::LatencyMs(ceiling) => ceiling,
+        Ceiling::CarbonKg(most) => {
+            let emitted = problem.candidates.iter().map(|candidate| {
+                let rental = placement.rentals.get(&candidate.id);
+                rental.map_or(0.0, |rental| rental.nodes.len() as f64) * candidate.carbon_kg_month
+            });
+            let emitted = emitted.sum::<f64>();
+            let is_above = emitted > most + 1e-6 * (1.0 + most);
+            return is_above.then(|| format!("{emitted} kg are emitted, above {most} kg"));
+        }
+    };
     let (mut sum, mut all) = (0.0, 0.0);
     for seats in &placement.seats {
         let demand = problem.demands.iter().find(|demand| demand.workload == seats.workload)?;

@@ -36,7 +36,7 @@
 //!
 //! Where something runs already, `moves` adds what it is charged to leave it.
 //!
-//! A ceiling on the mean round trip of replicas is a row that only the front of cost and latency asks for.
+//! A ceiling on the mean round trip of replicas, or on what nodes emit, is a row that only a front asks for.
 //!
 //! The budget is no row: what is minimised is compared with it afterwards. Where `weights` are minimised instead,
 //! dollars count by theirs, a node by its carbon and a replica by its milliseconds; then the budget is a row. In the *elastic* form each
@@ -53,7 +53,7 @@ use super::pareto::round_trip_ms;
 use super::reduce::Group;
 use super::traffic::{self, Edge};
 use crate::config::SpreadOver;
-use crate::problem::{Amount, Candidate, HOURS_MONTH, Problem, Rule};
+use crate::problem::{Amount, Candidate, Ceiling, HOURS_MONTH, Problem, Rule};
 
 pub(super) struct Formulation<'a> {
     pub problem: &'a Problem,
@@ -438,18 +438,30 @@ impl<'a> Formulation<'a> {
         self.preference.resize(self.model.columns.len(), 0.0);
     }
 
-    /// The mean of round trips: `Σ (trip − ceiling)·x ≤ 0`.
+    /// The mean of round trips, `Σ (trip − ceiling)·x ≤ 0`; or what nodes emit, `Σ kg·n ≤ ceiling`.
     fn add_ceiling(&mut self) {
-        let Some(ceiling) = self.problem.ceiling_ms else { return };
         let mut terms = Vec::new();
-        for (group, seats) in self.seats.iter().enumerate() {
-            let demand = &self.problem.demands[self.groups[group].demands[0]];
-            terms.extend(seats.iter().filter_map(|(place, column)| {
-                let trip = round_trip_ms(demand, self.candidate(*place))?;
-                Some((*column, trip - ceiling))
-            }));
-        }
-        self.model.row(terms, Sense::AtMost, 0.0);
+        let most = match self.problem.ceiling {
+            None => return,
+            Some(Ceiling::CarbonKg(most)) => {
+                let emit = |place: usize| self.candidate(place).carbon_kg_month;
+                terms.extend(
+                    self.nodes.iter().enumerate().map(|(place, node)| (*node, emit(place))),
+                );
+                most
+            }
+            Some(Ceiling::LatencyMs(ceiling)) => {
+                for (group, seats) in self.seats.iter().enumerate() {
+                    let demand = &self.problem.demands[self.groups[group].demands[0]];
+                    terms.extend(seats.iter().filter_map(|(place, column)| {
+                        let trip = round_trip_ms(demand, self.candidate(*place))?;
+                        Some((*column, trip - ceiling))
+                    }));
+                }
+                0.0
+            }
+        };
+        self.model.row(terms, Sense::AtMost, most);
     }
 
     /// The seats of a group by what their candidates share, as terms of a sum.

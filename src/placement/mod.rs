@@ -40,7 +40,7 @@ pub use explain::{
     Alternative, Call, Cause, Explanation, Relief, Threshold, causes, explain, moved,
 };
 pub use export::mps;
-pub use pareto::{Point, latency_ms, pareto};
+pub use pareto::{End, Point, pareto};
 
 use formulation::Formulation;
 use model::{Effort, Sense};
@@ -193,7 +193,7 @@ fn solve_among(
         return Ok(Placement { proof, ..Placement::default() });
     }
     // Whole nodes know nothing of what runs already.
-    if problem.ceiling_ms.is_none()
+    if problem.ceiling.is_none()
         && moves::held(problem).seats.is_empty()
         && let Some(placement) = compose::placement(problem, groups, kept)
     {

@@ -33,7 +33,7 @@ use fleetform_contract::Market;
 
 use super::moves;
 use crate::config::SpreadOver;
-use crate::problem::{Amount, Candidate, Problem, Rule};
+use crate::problem::{Amount, Candidate, Ceiling, Problem, Rule};
 
 /// Interchangeable demands.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
             || coupled.contains(&index);
         // Types of GPU are in the candidates already.
         let models = problem.stored.iter().position(|stored| stored.demands.contains(&index));
-        let is_counted = problem.weights.is_some() || problem.ceiling_ms.is_some();
+        let is_counted = problem.weights.is_some() || problem.ceiling.is_some();
         let from = demand.rules.latency.as_ref().filter(|_| is_counted);
         let from = from.map(|rule| &rule.from);
         let charges = charges_key(problem, index);
@@ -190,6 +190,11 @@ impl<'a> Cover<'a> {
         }
         let prices = |c: &Candidate| (self.problem.node_objective(c), c.offering.price_hour);
         // A budget counts dollars, whatever else is minimised.
+        if matches!(self.problem.ceiling, Some(Ceiling::CarbonKg(_)))
+            && one.carbon_kg_month > other.carbon_kg_month
+        {
+            return false;
+        }
         if prices(one) > prices(other)
             || one.price_month() > other.price_month()
             || !other.usable.fits_in(one.usable)
@@ -250,7 +255,7 @@ impl<'a> Cover<'a> {
             first.map(|candidate| &candidate.offering.cloud)
         };
         // Elsewhere is nearer or farther.
-        self.problem.ceiling_ms.is_none()
+        !matches!(self.problem.ceiling, Some(Ceiling::LatencyMs(_)))
             && prices(one.0) <= prices(other.0)
             && other.1.iter().all(|&b| one.1.iter().any(|&a| self.holds(a, b)))
             && !self.must_spread(&other.1, cloud(&one.1) == cloud(&other.1))

@@ -135,7 +135,11 @@ pub(super) fn over_budget(
             dollars(bound)
         )
     };
-    let sentence = format!("`optimize` has a budget of {}; {cheapest}", dollars(max_month));
+    let budget = match limit.origin.span {
+        Some(_) => format!("`optimize` has a budget of {}", dollars(max_month)),
+        None => format!("The budget is {}", dollars(max_month)),
+    };
+    let sentence = format!("{budget}; {cheapest}");
     let error = Diagnostic::error(SUMMARY, format!("{}.", with_place(&sentence, limit)))
         .at(limit.origin.span.clone())
         .hint(format!("raise `budget` to {}, or ask for less", (cost * 100.0).ceil() / 100.0));

@@ -61,10 +61,18 @@ pub struct Problem {
     pub last: Option<Placement>,
     /// Share of what a placement gives up of the last one that doing so must save.
     pub move_penalty: f64,
-    /// The most that the mean round trip of replicas may be, where one asks: of those whose workloads say
-    /// where they are asked from.
-    pub ceiling_ms: Option<f64>,
+    /// Where one asks what could be had below it.
+    pub ceiling: Option<Ceiling>,
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A most that no stack asks for: a point on a front.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ceiling {
+    /// The mean round trip of the replicas whose workloads say where they are asked from.
+    LatencyMs(f64),
+    /// What all nodes emit in a month.
+    CarbonKg(f64),
 }
 
 /// What the replicas of one workload need and where they may run.
@@ -241,7 +249,7 @@ pub fn pose(
         limits,
         last: last.cloned(),
         move_penalty: stack.optimize.move_penalty,
-        ceiling_ms: None,
+        ceiling: None,
         warnings,
     })
 }

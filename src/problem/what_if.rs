@@ -42,6 +42,8 @@ impl Conditions {
         }
         if self.budget_month.is_some() {
             stack.optimize.budget_month = self.budget_month;
+            // No line of the stack says so.
+            stack.spans.retain(|path, _| path != "optimize" && path != "optimize.budget");
         }
     }
 }

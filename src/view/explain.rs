@@ -30,9 +30,9 @@ pub fn explanation(told: &Explanation, paint: Paint) -> String {
         }
         false => format!("no placement costs less than ${}", dollars(told.bound_month)),
     };
-    let weighed = told.objective_month.map_or(String::new(), |objective| {
-        format!(", which with the other weights is {} to be minimised", dollars(objective))
-    });
+    let weighed = told
+        .objective_month
+        .map_or(String::new(), |objective| format!(" (the objective is {})", dollars(objective)));
     text += &format!(
         "\n{} at {} can hold a replica of it. With these, everything together costs\n${} a month{weighed}, and {proof}.\n",
         count(told.offerings, "offering"),
@@ -268,8 +268,8 @@ mod tests {
         };
         let text = explanation(&told, Paint::Plain);
         for part in [
-            "$2,350.50 a month, which with the other weights is 2,600.00 to be minimised, and no other \
-             placement that keeps every limit is below that.",
+            "$2,350.50 a month (the objective is 2,600.00), and no other placement that keeps every limit \
+             is below that.",
             " +125.00",
             "in the unit of the objective",
             "1 more GPU saves 740.00 a month",

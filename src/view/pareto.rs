@@ -1,4 +1,4 @@
-//! The front of cost and latency, as a table and as a chart.
+//! The front of cost and another end, as a table and as a chart.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,12 +6,45 @@ use std::fmt::Write;
 use super::Paint;
 use super::money::{difference, dollars};
 use super::table::{Align, table};
-use crate::placement::{Placement, Point};
+use crate::placement::{End, Placement, Point};
+
+/// What the other end is called in which place.
+struct Words {
+    title: &'static str,
+    column: &'static str,
+    axis: &'static str,
+    note: &'static str,
+}
+
+fn words(end: End) -> Words {
+    match end {
+        End::Latency => Words {
+            title: "Cost and latency",
+            column: "latency",
+            axis: "estimated round trip, ms (mean over replicas)",
+            note: "Latency is the estimated round trip to `placement.latency.from`, the mean over replicas.",
+        },
+        End::Carbon => Words {
+            title: "Cost and carbon",
+            column: "CO2e/month",
+            axis: "estimated CO2 equivalent, kg a month",
+            note: "Carbon is an estimate of what the nodes emit at full load of their GPUs, by the grids' averages.",
+        },
+    }
+}
+
+fn amount(end: End, point: &Point) -> String {
+    match end {
+        End::Latency => format!("{:.1} ms", point.amount),
+        End::Carbon => format!("{:.1} kg", point.amount),
+    }
+}
 
 /// The table. It ends with a newline.
-pub fn front(points: &[Point], paint: Paint) -> String {
+pub fn front(points: &[Point], end: End, paint: Paint) -> String {
+    let words = words(end);
     let columns = [
-        ("latency", Align::Right),
+        (words.column, Align::Right),
         ("$/month", Align::Right),
         ("more than the cheapest", Align::Right),
         ("replicas at", Align::Left),
@@ -19,16 +52,17 @@ pub fn front(points: &[Point], paint: Paint) -> String {
     let least = points.last().map_or(0.0, cost);
     let rows = points.iter().map(|point| {
         vec![
-            format!("{:.1} ms", point.latency_ms),
+            amount(end, point),
             dollars(cost(point)),
             difference(cost(point) - least),
             sites(&point.placement),
         ]
     });
     format!(
-        "{}\n\n{}\n  Latency is the estimated round trip to `placement.latency.from`, the mean over replicas.\n",
-        paint.bold("Cost and latency"),
-        table("  ", &columns, &rows.collect::<Vec<_>>())
+        "{}\n\n{}\n  {}\n",
+        paint.bold(words.title),
+        table("  ", &columns, &rows.collect::<Vec<_>>()),
+        words.note
     )
 }
 
@@ -56,14 +90,16 @@ const TOP: f64 = 50.0;
 const BOTTOM: f64 = 60.0;
 
 /// The chart, as SVG. Between two points nothing is cheaper than the nearer one, so the line has steps.
-pub fn chart(points: &[Point], stack: &str) -> String {
-    let across = Scale::over(points.iter().map(|point| point.latency_ms), LEFT, WIDTH - RIGHT);
+pub fn chart(points: &[Point], end: End, stack: &str) -> String {
+    let words = words(end);
+    let across = Scale::over(points.iter().map(|point| point.amount), LEFT, WIDTH - RIGHT);
     let up = Scale::over(points.iter().map(cost), HEIGHT - BOTTOM, TOP);
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12" fill="#222">
 <rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>
-<text x="{LEFT}" y="28" font-size="16">Cost and latency of {}</text>
+<text x="{LEFT}" y="28" font-size="16">{} of {}</text>
 "##,
+        words.title,
         escaped(stack)
     );
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
@@ -88,15 +124,16 @@ pub fn chart(points: &[Point], stack: &str) -> String {
     let _ = writeln!(
         svg,
         r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#222"/>
-<text x="{:.1}" y="{:.1}" text-anchor="middle">estimated round trip, ms (mean over replicas)</text>
+<text x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>
 <text transform="translate(18 {:.1}) rotate(-90)" text-anchor="middle">dollars a month</text>"##,
         f64::midpoint(LEFT, right),
         HEIGHT - 16.0,
+        words.axis,
         f64::midpoint(TOP, bottom)
     );
     let mut line = String::new();
     for (index, point) in points.iter().enumerate() {
-        let (x, y) = (across.at(point.latency_ms), up.at(cost(point)));
+        let (x, y) = (across.at(point.amount), up.at(cost(point)));
         let _ = match index {
             0 => write!(line, "M{x:.1} {y:.1}"),
             _ => write!(line, "H{x:.1}V{y:.1}"),
@@ -106,10 +143,10 @@ pub fn chart(points: &[Point], stack: &str) -> String {
     for point in points {
         let _ = writeln!(
             svg,
-            r##"<circle cx="{:.1}" cy="{:.1}" r="4" fill="#1f6feb"><title>{:.1} ms, ${} a month: {}</title></circle>"##,
-            across.at(point.latency_ms),
+            r##"<circle cx="{:.1}" cy="{:.1}" r="4" fill="#1f6feb"><title>{}, ${} a month: {}</title></circle>"##,
+            across.at(point.amount),
             up.at(cost(point)),
-            point.latency_ms,
+            amount(end, point),
             dollars(cost(point)),
             escaped(&sites(&point.placement))
         );
@@ -133,7 +170,9 @@ impl Scale {
         let least = values.clone().fold(f64::INFINITY, f64::min);
         let most = values.fold(f64::NEG_INFINITY, f64::max);
         // One value alone gets some room around it.
-        let span = if most > least { most - least } else { most.abs().max(1.0) };
+        let room = if most > least { 0.0 } else { most.abs().max(1.0) / 10.0 };
+        let (least, most) = (least - room, most + room);
+        let span = most - least;
         let rough = span / 5.0;
         let power = 10f64.powf(rough.log10().floor());
         let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);

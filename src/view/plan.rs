@@ -142,7 +142,7 @@ pub fn placement(placement: &Placement, paint: Paint, width: usize) -> String {
             seats.workload.clone(),
             seats.replicas.to_string(),
             rental.offering.site(),
-            format!("{nodes} × {}", rental.offering.instance_type),
+            format!("{nodes} × {}", rental.offering.machine()),
             rental.offering.market.to_string(),
             dollars(seats.cost_month),
         ]);

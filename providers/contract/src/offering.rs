@@ -61,9 +61,14 @@ impl Offering {
 
     /// `g6.xlarge/spot`, or in one zone `g6.xlarge@use1-az1/spot`: the pool of a site that its nodes are in.
     pub fn pool(&self) -> String {
+        format!("{}/{}", self.machine(), self.market)
+    }
+
+    /// `g6.xlarge`, or in one zone `g6.xlarge@use1-az1`.
+    pub fn machine(&self) -> String {
         match &self.zone {
-            None => format!("{}/{}", self.instance_type, self.market),
-            Some(zone) => format!("{}@{zone}/{}", self.instance_type, self.market),
+            None => self.instance_type.clone(),
+            Some(zone) => format!("{}@{zone}", self.instance_type),
         }
     }
 

@@ -269,3 +269,37 @@ fn solving_twice_gives_the_same() {
     let problem = five_gpus_each().problem();
     assert_eq!(solve(&problem), solve(&problem));
 }
+
+/// Small problems of every kind, solved one after another and then by several threads at once.
+#[test]
+fn placements_are_the_same_on_every_number_of_threads() {
+    let worlds = (0..48).map(|seed| match seed % 3 {
+        0 => super::brute_force::random_load(seed),
+        1 => super::zones::zoned(seed, super::brute_force::random(seed)),
+        _ => super::brute_force::random(seed),
+    });
+    let worlds: Vec<World> = worlds.chain([lepton()]).collect();
+    let solved = |world: &World| -> String {
+        let placement = world.pose().and_then(|problem| crate::placement::solve(&problem));
+        match placement {
+            Ok(placement) => serde_json::to_string(&placement).expect("placements serialize"),
+            Err(errors) => format!("{errors:?}"),
+        }
+    };
+    let alone: Vec<String> = worlds.iter().map(solved).collect();
+    assert!(alone.iter().filter(|text| text.starts_with('{')).count() > 10);
+    for threads in [2, 5] {
+        std::thread::scope(|scope| {
+            let (worlds, alone, solved) = (&worlds, &alone, &solved);
+            for first in 0..threads {
+                scope.spawn(move || {
+                    // Each begins elsewhere, so that different problems meet.
+                    for step in 0..worlds.len() {
+                        let index = (first * worlds.len() / threads + step) % worlds.len();
+                        assert_eq!(solved(&worlds[index]), alone[index], "world {index}");
+                    }
+                });
+            }
+        });
+    }
+}

@@ -59,9 +59,67 @@ fn type_and_number_are_chosen_together() {
     }
 }
 
-/// The toy instance of Mélange (Griggs et al. 2024, section 3): a service whose small requests are cheapest on
-/// a small GPU and whose large ones need a large GPU. Each kind of request is a service of its own here,
-/// and both share the nodes. The known answer is that a mix of both types is cheaper than either alone.
+/// The toy instance of Mélange (Griggs et al., "Mélange: Cost Efficient Large Language Model Serving by
+/// Exploiting GPU Heterogeneity", 2024) as its repository has it: tyler-griggs/melange-release
+/// `melange/main.py` @1fc682c. Requests of four sizes, by their shares; what a GPU of a type serves of each size alone;
+/// dollars an hour.
+const MELANGE_SHARES: [f64; 4] = [0.25, 0.125, 0.375, 0.25];
+const MELANGE: [(&str, f64, [f64; 4]); 2] =
+    [("A10G", 1.01, [5.0, 1.0, 10.0, 5.0]), ("A100", 3.67, [20.0, 2.0, 50.0, 20.0])];
+
+/// Its integer program, by trying every assignment of a size to a type: GPUs of each type, dollars an hour.
+fn melange(requests_per_second: f64) -> ([u32; 2], f64) {
+    let assignments = (0..1 << MELANGE_SHARES.len()).map(|bits: u32| {
+        let gpus = [0, 1].map(|kind| {
+            let mine = (0..4).filter(|size| bits >> size & 1 == kind as u32);
+            let (_, _, served) = MELANGE[kind];
+            let load = mine.map(|i| MELANGE_SHARES[i] * requests_per_second / served[i]);
+            (load.sum::<f64>() - 1e-9).ceil().max(0.0) as u32
+        });
+        (gpus, f64::from(gpus[0]) * MELANGE[0].1 + f64::from(gpus[1]) * MELANGE[1].1)
+    });
+    assignments.min_by(|a, b| a.1.total_cmp(&b.1)).expect("there are some")
+}
+
+/// A service's replicas all get the same mixture of requests, of which a GPU serves `1 / Σ share/served`.
+#[test]
+fn the_toy_instance_of_melange_has_its_answer() {
+    let rates = MELANGE.map(|(name, _, served)| {
+        let load: f64 = MELANGE_SHARES.iter().zip(served).map(|(share, each)| share / each).sum();
+        (name, 1.0 / load)
+    });
+    let answer = |requests_per_second: f64| {
+        let offerings = MELANGE
+            .map(|(name, price, _)| gpu(&format!("aws/r/{name}/on_demand"), name, 1, 24.0, price));
+        let chat = loaded("chat", requests_per_second, &rates);
+        let placement = world(vec![cloud("aws")], vec![chat], offerings.into()).solve();
+        let gpus = MELANGE.map(|(name, _, _)| {
+            let rental = placement.rentals.get(&format!("aws/r/{name}/on_demand"));
+            rental.map_or(0, |rental| rental.nodes.len() as u32)
+        });
+        (gpus, placement.cost.total_month / 730.0)
+    };
+    // 16 requests a second: five A10G at $5.05 an hour, by its program and by ours.
+    let (gpus, dollars) = melange(16.0);
+    assert_eq!((gpus, (dollars * 100.0).round()), ([5, 0], 505.0));
+    let (gpus, dollars) = answer(16.0);
+    assert_eq!((gpus, (dollars * 100.0).round()), ([5, 0], 505.0));
+    // More of them, by trying every number of each.
+    for load in [1.0, 4.0, 11.0, 23.0, 37.0, 60.0, 128.0] {
+        let mut least = f64::INFINITY;
+        for (small, large) in (0..50).flat_map(|small| (0..20).map(move |large| (small, large))) {
+            let (small, large) = (f64::from(small), f64::from(large));
+            if small * rates[0].1 + large * rates[1].1 >= load {
+                least = least.min(small * MELANGE[0].1 + large * MELANGE[1].1);
+            }
+        }
+        let (gpus, dollars) = answer(load);
+        assert!((dollars - least).abs() < 1e-9, "{load}: {gpus:?} for {dollars}, least is {least}");
+    }
+}
+
+/// Figures of our own: a service whose small requests are cheapest on a small GPU and whose large ones need a
+/// large GPU. Each kind of request is a service of its own here. A mix of both types is cheaper than either.
 #[test]
 fn a_mix_of_gpu_types_is_cheaper_than_any_one() {
     let toy = |types: &[&str]| {

@@ -1,11 +1,11 @@
-//! The front of cost and latency.
+//! The fronts of cost and latency, and of cost and carbon.
 
-use fleetform_contract::Location;
+use fleetform_contract::{Location, Tariff, TariffRegion};
 
 use super::support::*;
-use crate::config::LatencyRule;
-use crate::placement::{check, latency_ms, pareto};
-use crate::problem::Problem;
+use crate::config::{LatencyRule, ObjectiveWeights};
+use crate::placement::{End, check, pareto};
+use crate::problem::{Ceiling, Problem};
 use crate::view;
 
 const BERLIN: Location = Location { latitude: 52.52, longitude: 13.40, country: None };
@@ -32,9 +32,9 @@ fn near_and_far() -> World {
 #[test]
 fn every_point_is_the_cheapest_of_its_latency() {
     let problem = near_and_far().problem();
-    let front = pareto(&problem, 9).expect("a front");
+    let front = pareto(&problem, End::Latency, 9).expect("a front");
     let costs: Vec<f64> = front.iter().map(|p| p.placement.cost.total_month / 730.0).collect();
-    assert!(front.is_sorted_by(|a, b| a.latency_ms < b.latency_ms), "{front:?}");
+    assert!(front.is_sorted_by(|a, b| a.amount < b.amount), "{front:?}");
     assert!(costs.is_sorted_by(|a, b| a > b), "{costs:?}");
     // The ends: all three nearby and the other where it is cheap; everything where it is cheap.
     assert!((costs[0] - 13.0).abs() < 1e-9 && (costs[costs.len() - 1] - 4.0).abs() < 1e-9);
@@ -46,28 +46,28 @@ fn every_point_is_the_cheapest_of_its_latency() {
         .collect();
     let prices: Vec<f64> = problem.candidates.iter().map(|one| one.price_hour).collect();
     for (point, cost) in front.iter().zip(&costs) {
-        assert_eq!(latency_ms(&problem, &point.placement), Some(point.latency_ms));
+        assert_eq!(End::Latency.of(&problem, &point.placement), Some(point.amount));
         for a in 0..4 {
             for b in 0..4 {
                 for c in 0..4 {
                     let trip = (trips[a] + trips[b] + trips[c]) / 3.0;
                     let price = 1.0 + prices[a] + prices[b] + prices[c];
-                    let is_better = trip < point.latency_ms + 1e-9 && price < cost - 1e-9;
+                    let is_better = trip < point.amount + 1e-9 && price < cost - 1e-9;
                     assert!(!is_better, "{trip} ms for {price} beats {point:?}");
                 }
             }
         }
     }
     // The same every time, and as many points at most as were asked for.
-    assert_eq!(pareto(&problem, 9), Ok(front.clone()));
-    assert_eq!(pareto(&problem, 2).expect("a front").len(), 2);
+    assert_eq!(pareto(&problem, End::Latency, 9), Ok(front.clone()));
+    assert_eq!(pareto(&problem, End::Latency, 2).expect("a front").len(), 2);
 
     let far = &front[front.len() - 1].placement;
-    let under = Problem { ceiling_ms: Some(50.0), ..problem.clone() };
+    let under = Problem { ceiling: Some(Ceiling::LatencyMs(50.0)), ..problem.clone() };
     let broken = check(&under, far).expect_err("too far").join("; ");
     assert!(broken.contains("the mean round trip is above 50 ms"), "{broken}");
 
-    let table = view::pareto::front(&front, view::Paint::Plain);
+    let table = view::pareto::front(&front, End::Latency, view::Paint::Plain);
     insta::assert_snapshot!(table, @r"
     Cost and latency
 
@@ -83,7 +83,7 @@ fn every_point_is_the_cheapest_of_its_latency() {
 
       Latency is the estimated round trip to `placement.latency.from`, the mean over replicas.
     ");
-    let chart = view::pareto::chart(&front, "a < b");
+    let chart = view::pareto::chart(&front, End::Latency, "a < b");
     assert_eq!(chart.matches("<circle").count(), front.len());
     assert!(chart.contains("Cost and latency of a &lt; b"), "{chart}");
 }
@@ -92,6 +92,48 @@ fn every_point_is_the_cheapest_of_its_latency() {
 fn without_a_place_there_is_no_front() {
     let mut world = near_and_far();
     world.stack.workloads.get_mut("chat").expect("chat").placement.latency = None;
-    let errors = pareto(&world.problem(), 9).expect_err("no latency");
+    let errors = pareto(&world.problem(), End::Latency, 9).expect_err("no latency");
     assert_eq!(errors[0].summary, "No latency to weigh");
+}
+
+/// Three replicas in four regions: the cleaner the grid, the dearer the node.
+#[test]
+fn cheaper_places_emit_more() {
+    let mut world = near_and_far();
+    world.stack.workloads.remove("batch");
+    let grids = [("frankfurt", 30.0), ("dublin", 100.0), ("virginia", 300.0), ("oregon", 900.0)];
+    let regions = grids.map(|(region, grams)| {
+        let region_tariff = TariffRegion { grid_grams_kwh: Some(grams), ..TariffRegion::default() };
+        (region.to_owned(), region_tariff)
+    });
+    let tariff = Tariff { regions: regions.into(), ..Tariff::default() };
+    world.tariffs.insert("aws".to_owned(), tariff);
+    // What a stack weighs itself plays no part.
+    world.stack.optimize.weights =
+        Some(ObjectiveWeights { cost: 1.0, carbon: 100.0, latency: 0.0 });
+    let problem = world.problem();
+    let front = pareto(&problem, End::Carbon, 9).expect("a front");
+    assert!(front.is_sorted_by(|a, b| a.amount < b.amount), "{front:?}");
+    let costs: Vec<f64> = front.iter().map(|p| p.placement.cost.total_month / 730.0).collect();
+    assert!(costs.is_sorted_by(|a, b| a > b), "{costs:?}");
+    assert!((costs[0] - 12.0).abs() < 1e-9 && (costs[costs.len() - 1] - 3.0).abs() < 1e-9);
+    let nodes: Vec<(f64, f64)> =
+        problem.candidates.iter().map(|one| (one.carbon_kg_month, one.price_hour)).collect();
+    for (point, cost) in front.iter().zip(&costs) {
+        for (a, b, c) in (0..64).map(|i| (nodes[i / 16], nodes[i / 4 % 4], nodes[i % 4])) {
+            let (kg, price) = (a.0 + b.0 + c.0, a.1 + b.1 + c.1);
+            let is_better = kg < point.amount + 1e-9 && price < cost - 1e-9;
+            assert!(!is_better, "{kg} kg for {price} beats {point:?}");
+        }
+    }
+    let (clean, dirty) = (&front[0], &front[front.len() - 1]);
+    let ceiling = Some(Ceiling::CarbonKg(clean.amount + 1e-6));
+    let under = Problem { ceiling, weights: None, ..problem };
+    assert_eq!(check(&under, &clean.placement), Ok(()));
+    let broken = check(&under, &dirty.placement).expect_err("too much").join("; ");
+    assert!(broken.contains("kg are emitted, above"), "{broken}");
+    let table = view::pareto::front(&front, End::Carbon, view::Paint::Plain);
+    assert!(table.starts_with("Cost and carbon\n\n  CO2e/month   $/month"), "{table}");
+    let chart = view::pareto::chart(&front, End::Carbon, "chat");
+    assert!(chart.contains("kg a month</text>") && chart.contains("Cost and carbon of chat"));
 }

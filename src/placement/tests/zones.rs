@@ -213,7 +213,7 @@ fn explanations_look_at_other_types_and_not_at_other_zones() {
 }
 
 /// Zones and rules over them, upon a random problem.
-fn zoned(seed: u64, mut world: World) -> World {
+pub(super) fn zoned(seed: u64, mut world: World) -> World {
     let mut dice = Dice(seed ^ 0x20e5);
     let zones = dice.pick(&[&["a", "b"][..], &["a", "b", "c"]]);
     for offering in world.offerings.values_mut().flatten().filter(|o| o.region == "r1") {
