@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use fleetform_contract::{Cloud, Error, Provider, Result, Schema};
 use fleetform_sandbox::{Api, World};
 
-pub use fleetform_kubernetes::{namespace, objects, service_url, workloads};
+pub use fleetform_kubernetes::{
+    IGNORABLE, namespace, objects, places, protect, protected_by, seats, service_url, workloads,
+};
 
 /// What this crate needs of a kind of cloud.
 struct Kind {

@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use fleetform_contract::Cloud;
-pub use fleetform_sandbox::{Fault, FaultPlan, Gate, Moment, Request};
-use fleetform_sandbox::{Served, World, ask, discover, serve as host};
+pub use fleetform_sandbox::{Fault, FaultPlan, Gate, Moment, Object, Request, World};
+use fleetform_sandbox::{Served, ask, discover, serve as host};
 
 use crate::{CLOUDS, KUBERNETES, kind};
 

@@ -9,6 +9,8 @@
 #![cfg(target_os = "linux")]
 
 mod common;
+#[path = "../src/cli/tests/given.rs"]
+mod given;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -16,37 +18,11 @@ use std::process::{Child, Command, Stdio};
 
 use common::Place;
 use fleetform_state::{LocalStore, verify};
+use given::{EMPTY, Random, STACK};
 
-const CLOUD: &str = "cloud \"aws\" { regions = [\"us-east-1\"] }\n";
-const SERVICE: &str = r#"
-image "chat" { source = "ghcr.io/acme/chat:1.4.2" }
-service "chat" {
-  image    = image.chat
-  replicas = 2
-  port     = 8080
-  resources {
-    gpus      = 1
-    gpu_types = ["L4"]
-    cpus      = 2
-    memory    = "8GiB"
-  }
-}
-"#;
 const KILLS: u64 = 20;
 /// So many runs in a row are killed before one may finish.
 const IN_A_ROW: u64 = 9;
-
-/// SplitMix64: a printed seed means the same for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-}
 
 /// A process that ends with the test.
 struct Serving(Child);
@@ -77,17 +53,17 @@ fn census(place: &Place) -> BTreeMap<String, usize> {
 }
 
 /// Kills an apply after so many lines and this many turns of nothing. Tells whether it came before its end.
-fn kill(mut command: Command, lines: u64, turns: u64) -> bool {
+fn kill(mut command: Command, lines: usize, turns: usize) -> bool {
     let mut child =
         command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
     let said = BufReader::new(child.stdout.take().expect("it is piped"));
-    let seen = said.lines().take(lines as usize).filter(Result::is_ok).count();
+    let seen = said.lines().take(lines).filter(Result::is_ok).count();
     for turn in 0..turns {
         std::hint::black_box(turn);
     }
     child.kill().expect("it is ours to kill");
     let status = child.wait().expect("it ends");
-    status.code().is_none() && seen as u64 == lines
+    status.code().is_none() && seen == lines
 }
 
 #[tokio::test]
@@ -97,17 +73,16 @@ async fn a_program_killed_at_any_moment_is_finished_by_the_next() {
         (number("FLEETFORM_KILLS").unwrap_or(KILLS), number("FLEETFORM_KILL_SEED").unwrap_or(1));
     println!("FLEETFORM_KILLS={kills} FLEETFORM_KILL_SEED={seed}");
     let mut random = Random(seed);
-    let place = Place::with(CLOUD);
+    let place = Place::with(EMPTY);
     let write = |text: &str| std::fs::write(place.path().join("main.hcl"), text).expect("written");
-    let full = format!("{CLOUD}{SERVICE}");
     let serving = serve(&place);
 
     // How long the stream of each run is, and what there is when it is through.
     let apply = "apply -sandbox -auto-approve -json stack";
-    write(&full);
-    let longest = place.run(apply).ends(0).out.lines().count() as u64;
+    write(STACK);
+    let longest = place.run(apply).ends(0).out.lines().count();
     let made = census(&place);
-    write(CLOUD);
+    write(EMPTY);
     place.run(apply).ends(0);
     let nothing = census(&place);
     assert_ne!(made, nothing);
@@ -115,12 +90,12 @@ async fn a_program_killed_at_any_moment_is_finished_by_the_next() {
     let (mut killed, mut finished) = (0, 0);
     while killed < kills {
         for turn in 0..IN_A_ROW {
-            write(if turn % 2 == 0 { &full } else { CLOUD });
+            write(if turn % 2 == 0 { STACK } else { EMPTY });
             let (lines, turns) = (1 + random.below(longest * 2 / 3), random.below(3_000_000));
             killed += u64::from(kill(place.command(apply), lines, turns));
         }
-        let is_full = random.below(2) == 0;
-        write(if is_full { &full } else { CLOUD });
+        let is_full = random.chance(0.5);
+        write(if is_full { STACK } else { EMPTY });
         let context = format!("seed {seed}, after {killed} were killed");
         place.run(apply).ends(0);
         finished += 1;
@@ -157,7 +132,7 @@ fn signalled(mut command: Command, signal: &str) -> (Option<i32>, String) {
 #[tokio::test]
 async fn a_signal_ends_a_run_in_order_and_the_next_one_goes_on() {
     for signal in ["-INT", "-TERM"] {
-        let place = Place::with(&format!("{CLOUD}{SERVICE}"));
+        let place = Place::with(STACK);
         let serving = serve(&place);
         let (code, said) = signalled(place.command("apply -sandbox -auto-approve stack"), signal);
         assert!(said.contains("Stopping: running operations finish"), "{signal}: {said}");

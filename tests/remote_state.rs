@@ -1,16 +1,20 @@
 //! How the state is kept, through the program: elsewhere (S3 by moto, PostgreSQL), encrypted (keys that are
 //! given, wrong, missing and replaced), compacted, damaged; and that no secret is ever in it.
 
+#[path = "../state/tests/stores/azurite.rs"]
+mod azurite;
 mod common;
+#[path = "../state/tests/stores/http.rs"]
+mod http;
 #[path = "../state/tests/stores/servers.rs"]
 mod servers;
+#[path = "common/spellings.rs"]
+mod spellings;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use common::{Place, Ran};
 use fleetform_contract::{Address, Cloud, NodeGroup};
 use fleetform_providers::sandbox::{self, Running};
@@ -19,6 +23,7 @@ use fleetform_state::{
     Entry, Genesis, Kept, KeySource, KeySources, Keys, LocalStore, Log, SealedStore, Store, Writer,
     verify,
 };
+use spellings::spellings;
 
 /// A cluster that exists already; `STATE` stands for what is in the `fleetform` block.
 const STACK: &str = r#"
@@ -159,6 +164,46 @@ async fn an_encrypted_state_in_postgresql() {
     let text = String::from_utf8_lossy(&rows.stdout);
     assert!(text.contains("fleetform-sealed 1 argon2id,"), "the table is not where we look");
     assert!(!text.contains("kubernetes_deployment"), "the database holds it in clear");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_in_azure_blob_storage() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = azurite::serve();
+    azurite::make_container(server.port, "states").await;
+    let endpoint = format!("http://127.0.0.1:{}/{}", server.port, azurite::ACCOUNT);
+    // Terraform's words.
+    let state = format!(
+        "  state \"azblob\" {{\n    container_name       = \"states\"\n    storage_account_name = {:?}\n    \
+         endpoint             = \"{endpoint}\"\n  }}",
+        azurite::ACCOUNT
+    );
+    let place = place(&state);
+    live(&place, &[("ARM_ACCESS_KEY", azurite::KEY)]).await;
+    place.edit("\"states\"", "\"nowhere\"");
+    let refused = run(&place, "plan stack", &[("ARM_ACCESS_KEY", azurite::KEY)]).ends(1);
+    refused.says("The state cannot be read").says("the container \"nowhere\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_by_terraforms_http_protocol() {
+    let (port, kept) = http::serve().await;
+    let address = format!("http://127.0.0.1:{port}/shop-${{fleetform.env}}");
+    let state = format!(
+        "  state \"http\" {{\n    address        = \"{address}\"\n    lock_address   = \"{address}/lock\"\n    \
+         unlock_address = \"{address}/lock\"\n    lock_method    = \"POST\"\n    unlock_method  = \"DELETE\"\n  }}"
+    );
+    let place = place(&state);
+    let login = [("TF_HTTP_USERNAME", "user"), ("TF_HTTP_PASSWORD", "secret")];
+    live(&place, &login).await;
+    {
+        let kept = kept.lock().expect("no holder panics");
+        let documents: Vec<&String> = kept.documents.keys().collect();
+        assert_eq!(documents, ["/shop-default", "/shop-prod"]);
+        assert!(kept.locks.is_empty(), "a lock was left behind");
+    }
+    let refused = run(&place, "plan stack", &[login[0], ("TF_HTTP_PASSWORD", "no")]).ends(1);
+    refused.says("The state cannot be read").says("401");
 }
 
 #[test]
@@ -445,19 +490,6 @@ async fn a_compacted_state_goes_on_and_says_what_is_gone() {
 
 /// A text whose spelling in JSON is another one.
 const PLANTED: &str = "pl@nted \"secret\" \\ of 41 characters, no less";
-
-/// How a text may be spelled.
-fn spellings(text: &str) -> Vec<String> {
-    let json = serde_json::to_string(text).expect("texts serialize");
-    let mut spellings = vec![text.to_owned(), json.trim_matches('"').to_owned()];
-    spellings.push(text.bytes().map(|byte| format!("{byte:02x}")).collect());
-    // In base64 a text looks in three ways, by what comes before it; the ends belong to the neighbours.
-    for before in 0..3 {
-        let encoded = BASE64.encode([&b"xx"[..before], text.as_bytes()].concat());
-        spellings.push(encoded[4..encoded.len() - 4].to_owned());
-    }
-    spellings
-}
 
 #[test]
 fn the_text_of_a_secret_is_nowhere() {

@@ -113,7 +113,8 @@ fn the_past_can_be_read() {
         .says("14 new, 0 changed, 0 gone.");
     let diff = json(state(&place, &["diff", "-json", &before, &name[..8]]));
     assert_eq!(diff["changes"].as_array().map(Vec::len), Some(2));
-    assert_eq!(diff["changes"][1]["paths"], serde_json::json!(["spec.replicas"]));
+    const SEATS: &str = r#"metadata.annotations["fleetform.dev/seats"]"#;
+    assert_eq!(diff["changes"][1]["paths"], serde_json::json!([SEATS, "spec.replicas"]));
     state(&place, &["diff", "99"]).ends(1).says("Error: No such entry").says("numbered from 1 to");
     state(&place, &["diff", "zzz"]).ends(1).says("Error: No such run").says("state history");
 }
@@ -340,6 +341,46 @@ fn a_lost_state_is_rebuilt_from_the_tags_of_three_clouds() {
 }
 
 #[test]
+fn a_rebuilt_state_knows_where_things_run_and_what_is_protected() {
+    // Where it would not be placed now: what keeps it there is that it is there.
+    let there = "placement { regions = [\"eu-central-1\"] }\n  protect = true\n  resources {";
+    let place = Place::with(
+        &CHAT
+            .replace("regions = [\"us-east-1\"]", "regions = [\"us-east-1\", \"eu-central-1\"]")
+            .replace("resources {", there),
+    );
+    place.run("apply -sandbox -auto-approve stack").ends(0);
+    place.edit("placement { regions = [\"eu-central-1\"] }\n", "");
+    place.edit("output", "optimize { move_penalty = 1 }\noutput");
+    let plan = || place.run("plan -sandbox -detailed-exitcode stack");
+    plan().ends(0).says("No changes.");
+    lose(&place);
+    // Without a memory it would move.
+    let fresh = plan().ends(2).out;
+    assert!(fresh.contains("us-east-1") && !fresh.contains("eu-central-1"), "{fresh}");
+    state(&place, &["rebuild"]).ends(0).says("That is exactly what the stack asks for");
+    plan().ends(0).says("No changes.");
+    let records = json(state(&place, &["pull"]));
+    let protected = &records["fleetform"]["state"]["protected"];
+    let deployment = r#"kubernetes_deployment.chat["aws/eu-central-1"]"#;
+    assert_eq!(protected[deployment], "service.chat", "{protected}");
+    let refused = place.run("destroy -sandbox -auto-approve stack").ends(1);
+    refused.says("Protected from destruction").says(deployment);
+    // The block is gone, and what it said goes on to hold.
+    let text = std::fs::read_to_string(place.path().join("main.hcl")).expect("a stack");
+    let (before, _) = text.split_once("service \"chat\"").expect("the service");
+    std::fs::write(place.path().join("main.hcl"), before).expect("written");
+    place.run("plan -sandbox stack").ends(1).says("Protected from destruction");
+    // Also where the stack asks for more by now: the others are left where they are.
+    std::fs::write(place.path().join("main.hcl"), &text).expect("written");
+    lose(&place);
+    place.edit("default = 2", "default = 3");
+    state(&place, &["rebuild"]).ends(0).says("The stack asks for something else.");
+    let plan = place.run("plan -sandbox stack").ends(0).says("0 to destroy").out;
+    assert!(plan.contains("  chat                    2  aws/eu-central-1"), "{plan}");
+}
+
+#[test]
 fn of_several_lineages_one_is_rebuilt() {
     let place = Place::with(&CHAT.replace(
         r#"cloud "aws" { regions = ["us-east-1"] }"#,
@@ -357,6 +398,34 @@ fn of_several_lineages_one_is_rebuilt() {
         .says("hint: say which one this is: -lineage=LINEAGE");
     state(&place, &["rebuild", "-lineage=nobodys"]).ends(1).says("Error: No such lineage");
     state(&place, &["rebuild", &format!("-lineage={mine}")]).ends(0);
+    place.run("plan -sandbox -detailed-exitcode stack").ends(0).says("No changes.");
+}
+
+#[test]
+fn what_is_tainted_is_made_again_unless_that_is_lifted() {
+    let place = applied();
+    let deployment = r#"kubernetes_deployment.chat["aws/us-east-1"]"#;
+    let mut pulled = json(state(&place, &["pull"]));
+    pulled["fleetform"]["state"]["records"][deployment]["tainted"] = true.into();
+    let resources = pulled["resources"].as_array_mut().expect("resources").iter_mut();
+    for resource in resources.filter(|resource| resource["type"] == "kubernetes_deployment") {
+        resource["instances"][0]["status"] = "tainted".into();
+    }
+    let file = place.path().with_file_name("tainted.json");
+    std::fs::write(file, pulled.to_string()).expect("written");
+    state(&place, &["push", "-force", "tainted.json"]).ends(0);
+    state(&place, &["show", deployment]).ends(0).says(&format!("# {deployment}: (tainted)"));
+    let pulled = json(state(&place, &["pull"])).to_string();
+    assert!(pulled.contains("\"status\":\"tainted\""), "{pulled}");
+    place
+        .run("plan -sandbox -out=p stack")
+        .ends(0)
+        .says(&format!("# {deployment} is tainted, so must be replaced"))
+        .says("Plan: 1 to add, 0 to change, 1 to destroy.");
+    let shown = place.run("show -json p").ends(0).out;
+    assert!(shown.contains("replace_because_tainted"), "{shown}");
+    state(&place, &["untaint", "service.chat"]).ends(0).says(deployment);
+    state(&place, &["untaint", "service.chat"]).ends(0).says("None of these objects is tainted.");
     place.run("plan -sandbox -detailed-exitcode stack").ends(0).says("No changes.");
 }
 

@@ -21,11 +21,10 @@ use tokio::sync::watch;
 
 use crate::clouds::Clouds;
 use crate::plan::{Action, Change, Phase, Plan, Step, lookup, order};
-use crate::refresh::seal;
 
 pub use outcome::{Outcome, diagnostics};
-use settle::has_left_something;
 pub use settle::{Became, Settled, Settling, settle};
+use settle::{Left, left_behind, made};
 
 /// How a run is asked to end early.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +68,8 @@ enum Ended {
     Made(Record),
     Removed,
     Failed(Error),
+    /// A creation failed, and this is what it left.
+    Tainted(Record, Error),
     /// No answer: it is open in the journal.
     Unknown(Error),
     /// The journal could not be written before the call, which was not made.
@@ -131,6 +132,12 @@ pub async fn run(
                 outcome.records.remove(&change.address);
             }
             Ended::Failed(error) => {
+                outcome.failed.push((change.address.clone(), error));
+                over[index] = true;
+                continue;
+            }
+            Ended::Tainted(record, error) => {
+                outcome.records.insert(record.address.clone(), record);
                 outcome.failed.push((change.address.clone(), error));
                 over[index] = true;
                 continue;
@@ -334,41 +341,23 @@ async fn execute(
     let result = match call(change, step, &prepared, settings).await {
         Ok(remote) => remote,
         Err(error) => {
-            // Without an answer the operation stays open: the next run settles it by reading.
-            // So does a creation that failed and left something: the next run finishes it or clears it up.
-            let is_lost = matches!(error, Error::Lost { .. });
-            let is_open = is_lost
-                || match (&prepared.plain, change.action, &error) {
-                    (None, ..) | (_, Action::Update, _) | (_, _, Error::Denied { .. }) => false,
-                    (Some(desired), ..) => {
-                        let cluster = prepared.cluster.as_ref();
-                        has_left_something(desired, cluster, settings.clouds, settings.owner).await
-                    }
-                };
-            let failed = Entry::Failed {
-                op: prepared.op,
-                class: error.class().to_owned(),
-                message: error.to_string(),
-            };
-            if !is_open && let Err(error) = settings.journal.append(vec![failed.clone()]).await {
-                return Ended::Unrecorded(reason(&error), Box::new(failed));
+            let end = end(change, &prepared, &error, settings).await;
+            if let Some(entry) = &end
+                && let Err(error) = settings.journal.append(vec![entry.clone()]).await
+            {
+                return Ended::Unrecorded(reason(&error), Box::new(entry.clone()));
             }
             let ended = fail(error.clone());
-            return if is_lost { Ended::Unknown(error) } else { ended };
+            return match end {
+                Some(Entry::Tainted { record, .. }) => Ended::Tainted(record, error),
+                _ if matches!(error, Error::Lost { .. }) => Ended::Unknown(error),
+                _ => ended,
+            };
         }
     };
     let record = result.map(|remote| {
         let resource = prepared.desired.as_ref().expect("only what is made answers");
-        let schema = fleetform_providers::schema(&resource.address.kind);
-        Record {
-            address: resource.address.clone(),
-            cloud: resource.cloud.clone(),
-            site: resource.site.clone(),
-            id: remote.id,
-            attributes: seal(&resource.address, &remote.attributes, schema, settings.vault),
-            depends_on: resource.depends_on.clone(),
-            version: 0,
-        }
+        made(resource, remote, settings.vault)
     });
     let done = Entry::Done { op: prepared.op, record: record.clone() };
     if let Err(error) = settings.journal.append(vec![done.clone()]).await {
@@ -376,6 +365,37 @@ async fn execute(
     }
     settings.listener.finished(change, step.phase, record.as_ref(), started.elapsed());
     record.map_or(Ended::Removed, Ended::Made)
+}
+
+/// What to write of an operation that failed. `None`: it stays open, and the next run settles it by looking.
+/// So it is without an answer, and with a creation that has left something which may still be finished.
+async fn end(
+    change: &Change,
+    prepared: &Prepared,
+    error: &Error,
+    settings: &Settings<'_>,
+) -> Option<Entry> {
+    let (op, class) = (prepared.op.clone(), error.class().to_owned());
+    let message = error.to_string();
+    let left = match (&prepared.desired, &prepared.plain, change.action, error) {
+        (.., Error::Lost { .. }) => return None,
+        (Some(desired), Some(plain), action, _)
+            if action != Action::Update && !matches!(error, Error::Denied { .. }) =>
+        {
+            let cluster = prepared.cluster.as_ref();
+            let left = left_behind(plain, cluster, settings.clouds, settings.owner).await;
+            left.map(|remote| made(desired, remote, settings.vault))
+        }
+        _ => Left::Nothing,
+    };
+    match left {
+        Left::Nothing => Some(Entry::Failed { op, class, message }),
+        Left::This(record) if error.is_final() => {
+            let record = Record { tainted: true, ..record };
+            Some(Entry::Tainted { op, record, class, message })
+        }
+        Left::This(_) | Left::Unclear => None,
+    }
 }
 
 /// What the user is told of a journal that could not be written.

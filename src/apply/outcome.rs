@@ -61,9 +61,12 @@ pub fn diagnostics(outcome: &Outcome, operation: &str) -> Vec<Diagnostic> {
         .failed
         .iter()
         .map(|(address, error)| {
-            let diagnostic =
-                Diagnostic::error("An operation failed", format!("{address}: {error}."))
-                    .about(address);
+            let mut detail = format!("{address}: {error}.");
+            if outcome.records.get(address).is_some_and(|record| record.tainted) {
+                detail +=
+                    " What was made of it is recorded as tainted: the next apply replaces it.";
+            }
+            let diagnostic = Diagnostic::error("An operation failed", detail).about(address);
             match hint(error, operation) {
                 Some(hint) => diagnostic.hint(hint),
                 None => diagnostic,

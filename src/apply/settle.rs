@@ -29,6 +29,8 @@ pub struct Settled {
 pub enum Became {
     /// The object is there, as it was to be or on the way there.
     Is(Box<Record>),
+    /// The object is there and will never be what it was to be: the record is tainted.
+    Broken { record: Box<Record>, class: String, message: String },
     /// The object was there and is gone.
     Gone,
     /// Nothing that its end could be told from.
@@ -91,6 +93,10 @@ impl Settled {
         let op = self.op.clone();
         match &self.became {
             Became::Is(record) => Entry::Done { op, record: Some((**record).clone()) },
+            Became::Broken { record, class, message } => {
+                let (record, class, message) = ((**record).clone(), class.clone(), message.clone());
+                Entry::Tainted { op, record, class, message }
+            }
             Became::Gone => Entry::Done { op, record: None },
             Became::Nothing => Entry::Failed {
                 op,
@@ -103,7 +109,7 @@ impl Settled {
     /// What the log will say of the records once this is written.
     pub fn fold(&self, records: &mut BTreeMap<Address, Record>) {
         match &self.became {
-            Became::Is(record) => {
+            Became::Is(record) | Became::Broken { record, .. } => {
                 records.insert(record.address.clone(), (**record).clone());
             }
             Became::Gone => {
@@ -122,6 +128,11 @@ impl Became {
         match end {
             Entry::Done { record: Some(record), .. } => Became::Is(Box::new(record.clone())),
             Entry::Done { record: None, .. } => Became::Gone,
+            Entry::Tainted { record, class, message, .. } => Became::Broken {
+                record: Box::new(record.clone()),
+                class: class.clone(),
+                message: message.clone(),
+            },
             _ => Became::Nothing,
         }
     }
@@ -175,21 +186,25 @@ impl Settling<'_> {
         let remote = match super::open(desired, self.vault) {
             Ok(plain) if self.resume => match objects.create(&plain, token, &Silent).await {
                 Ok(remote) => remote,
-                // It will not become what it was to be. What we half made goes: what it should be the plan
-                // says anew. By that name it may also be somebody else's, and nothing came of our operation.
-                Err(Error::Rejected { .. } | Error::NoCapacity { .. }) => {
-                    if let Some(remote) = tagged(objects, self.owner, &desired.address).await? {
-                        let record = self.record(desired, remote);
-                        objects.delete(&record, token, &Silent).await?;
-                    }
-                    return Ok(Became::Nothing);
+                // It will not become what it was to be: the plan makes it again. By that name it may also be
+                // somebody else's, and nothing came of our operation.
+                Err(error) if error.is_final() => {
+                    let left = tagged(objects, self.owner, &desired.address).await?;
+                    return Ok(left.map_or(Became::Nothing, |remote| {
+                        let record = made(desired, remote, self.vault);
+                        Became::Broken {
+                            record: Box::new(Record { tainted: true, ..record }),
+                            class: error.class().to_owned(),
+                            message: error.to_string(),
+                        }
+                    }));
                 }
                 Err(error) => return Err(error),
             },
             // Also where a secret is not given any more: what was made stays as it is.
             _ => seen,
         };
-        Ok(Became::Is(Box::new(self.record(desired, remote))))
+        Ok(Became::Is(Box::new(made(desired, remote, self.vault))))
     }
 
     /// By name, and where the cloud chose the name by our tags.
@@ -217,7 +232,7 @@ impl Settling<'_> {
     ) -> Result<Became, Error> {
         let objects = place.objects(self.clouds).await?;
         Ok(match self.clouds.look(|| objects.read(previous.reference())).await? {
-            Some(remote) => Became::Is(Box::new(self.record(desired, remote))),
+            Some(remote) => Became::Is(Box::new(made(desired, remote, self.vault))),
             None => Became::Nothing,
         })
     }
@@ -262,40 +277,61 @@ impl Settling<'_> {
         let found = self.clouds.call(cloud, &record.id, &Silent, look).await?;
         Ok(found.is_some().then_some(place))
     }
+}
 
-    fn record(&self, desired: &Resource, remote: Remote) -> Record {
-        let schema = fleetform_providers::schema(&desired.address.kind);
-        Record {
-            address: desired.address.clone(),
-            cloud: desired.cloud.clone(),
-            site: desired.site.clone(),
-            id: remote.id,
-            attributes: seal(&desired.address, &remote.attributes, schema, self.vault),
-            depends_on: desired.depends_on.clone(),
-            version: 0,
+/// What is recorded of a resource that is there now.
+pub(super) fn made(desired: &Resource, remote: Remote, vault: &Vault) -> Record {
+    let schema = fleetform_providers::schema(&desired.address.kind);
+    Record {
+        address: desired.address.clone(),
+        cloud: desired.cloud.clone(),
+        site: desired.site.clone(),
+        id: remote.id,
+        attributes: seal(&desired.address, &remote.attributes, schema, vault),
+        depends_on: desired.depends_on.clone(),
+        version: 0,
+        tainted: false,
+    }
+}
+
+/// What a failed creation has left.
+pub enum Left<T> {
+    Nothing,
+    This(T),
+    /// It could not be found out: there may be something.
+    Unclear,
+}
+
+impl<T> Left<T> {
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Left<U> {
+        match self {
+            Left::Nothing => Left::Nothing,
+            Left::This(this) => Left::This(change(this)),
+            Left::Unclear => Left::Unclear,
         }
     }
 }
 
-/// Whether a creation that failed has left something of ours. Where that cannot be told it may have.
-pub async fn has_left_something(
+/// What a creation that failed has left of ours.
+pub async fn left_behind(
     desired: &Resource,
     cluster: Option<&Record>,
     clouds: &Clouds,
     owner: &Owner,
-) -> bool {
+) -> Left<Remote> {
     let place = Place { cloud: &desired.cloud, site: desired.site.as_deref(), cluster };
     let attempt = || async {
         let objects = place.objects(clouds).await?;
         if objects.read(desired.reference()).await?.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
-        Ok(tagged(objects.as_ref(), owner, &desired.address).await?.is_some())
+        tagged(objects.as_ref(), owner, &desired.address).await
     };
-    clouds
-        .call(&desired.cloud, &desired.address.to_string(), &Silent, attempt)
-        .await
-        .unwrap_or(true)
+    match clouds.call(&desired.cloud, &desired.address.to_string(), &Silent, attempt).await {
+        Ok(Some(remote)) => Left::This(remote),
+        Ok(None) => Left::Nothing,
+        Err(_) => Left::Unclear,
+    }
 }
 
 /// The object whose tags say that it is this owner's and at this address.

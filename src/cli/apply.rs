@@ -104,11 +104,11 @@ pub async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Di
         return Err(vec![stale("it was made for another state (the lineages differ)")]);
     }
     let state = session.journal.read(|log| log.state().clone()).await;
+    // Whatever else has changed since: what was protected is not destroyed.
+    crate::plan::guard(&plan.changes, &session.stack, &state.protected)?;
     if let Some(what) = locked::moved(&plan, &BTreeSet::new(), &state) {
         return Err(vec![stale(&format!("since then, {what}"))]);
     }
-    // What was protected since is not among the versions of records.
-    crate::plan::guard(&plan.changes, &session.stack, &state.protected)?;
     // The plan's own view: with what the refresh saw.
     let seen = plan.changes.iter().filter_map(|change| change.before.clone());
     let mut records: BTreeMap<Address, Record> =
@@ -116,12 +116,30 @@ pub async fn revive(session: &Session<'_>, plan: Plan) -> Result<Planned, Vec<Di
     let settled = planning::settled(session, &state, &records, true).await?;
     // Whatever becomes of the plan, this is how it is now: a new plan need not settle it again.
     session.write(settled.iter().map(Settled::entry).collect()).await?;
+    let mut known = state.records;
+    settled.iter().for_each(|settled| settled.fold(&mut known));
     let related = locked::related(&plan);
-    if settled.iter().any(|settled| related.contains(&settled.address)) {
-        return Err(vec![stale("an interrupted run left operations open since then")]);
+    for settled in settled.iter().filter(|settled| related.contains(&settled.address)) {
+        let address = &settled.address;
+        let (then, now) = (records.get(address), known.get(address));
+        if !is_as_seen(then, now) {
+            return Err(vec![stale(&format!(
+                "an operation at {address}, which an interrupted run had left open, came to something else than the plan took it for"
+            ))]);
+        }
     }
     settled.iter().for_each(|settled| settled.fold(&mut records));
     Ok(Planned { plan, records, settled: Vec::new(), warnings: Vec::new() })
+}
+
+/// Whether an object is what a plan saw, down to what clouds compute: others may be made from that.
+fn is_as_seen(then: Option<&Record>, now: Option<&Record>) -> bool {
+    match (then, now) {
+        (Some(then), Some(now)) => {
+            (&then.id, then.tainted) == (&now.id, now.tainted) && then.attributes == now.attributes
+        }
+        (then, now) => then.is_none() && now.is_none(),
+    }
 }
 
 /// The stack is what it was: outputs and late values are evaluated from it again.
@@ -376,7 +394,19 @@ fn refine(
     let placement = plan.placement.as_ref().filter(|_| plan.goes_back_to.is_none())?;
     let known = resources::computed(&session.stack, &desired(plan), records, &session.clouds);
     let stack = session.evaluate_with(known).ok()?;
-    planning::expand(session, &stack, placement).remove(address)
+    let mut resource = planning::expand(session, &stack, placement).remove(address)?;
+    let change = plan.changes.iter().find(|change| change.address == *address)?;
+    if let Some(by) = change
+        .desired
+        .as_ref()
+        .and_then(|planned| fleetform_providers::protected_by(&planned.attributes))
+    {
+        fleetform_providers::protect(&mut resource, by);
+    }
+    if let Some(before) = &change.before {
+        crate::plan::ignore_one(&session.stack, &mut resource, before);
+    }
+    Some(resource)
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use super::arguments::Drift;
 use super::plan::{refuse_foreign, version_event};
 use super::screen::Screen;
 use super::session::{Session, Setting};
-use crate::refresh;
-use crate::view;
+use crate::{plan, refresh, view};
 
 pub async fn run(screen: &Screen, arguments: &Drift, ordered: &[(bool, String)]) -> Ended {
     refuse_foreign(&arguments.run)?;
@@ -17,8 +16,9 @@ pub async fn run(screen: &Screen, arguments: &Drift, ordered: &[(bool, String)])
     let parallelism = arguments.run.parallelism.into();
     let listener = session.reading();
     let vault = &session.stack.vault;
-    let observed =
+    let mut observed =
         refresh::observe(&records, &session.clouds, vault, parallelism, &listener).await?;
+    plan::ignore_drift(&session.stack, &observed.records, &mut observed.drift);
     for drift in &observed.drift {
         let (message, fields) = view::events::resource_drift(drift);
         screen.event("info", "resource_drift", &message, fields);

@@ -73,7 +73,7 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
     let state = session.journal.read(|log| log.state().clone()).await;
     let settled = settled(session, &state, &state.records, wish.resume).await?;
     let (mut known, serial) = (state.records, state.serial);
-    let mut protected = state.protected;
+    let protected = state.protected;
     let vault = &session.stack.vault;
     settled.iter().for_each(|settled| settled.fold(&mut known));
     let moves = match wish.aim {
@@ -95,6 +95,13 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
         session.expect_loads(last);
     }
     let mut goal = goal(session, wish.aim, &mut observed, last.as_ref()).await?;
+    plan::ignore_drift(&session.stack, &observed.records, &mut observed.drift);
+    let mut marked = protected.clone();
+    moves.rename_protected(&mut marked);
+    plan::mark(&session.stack, &mut goal.desired, &marked);
+    if wish.aim.is_stack() {
+        plan::ignore(&session.stack, &mut goal.desired, &observed.records);
+    }
     expect_made(&replace, &goal.desired)?;
     let mut changes = match wish.aim {
         Aim::Records => observed.records.values().cloned().map(Change::unchanged).collect(),
@@ -116,8 +123,7 @@ pub async fn plan(session: &Session<'_>, wish: &Wish<'_>) -> Result<Planned, Vec
     }
     let (changes, scope) = plan::part(changes, &session.stack, wish.targets, wish.excluded)?;
     plan::guard(&changes, &session.stack, &protected)?;
-    moves.rename_protected(&mut protected);
-    let mut protection = plan::protection(&session.stack, &goal.desired, &protected);
+    let mut protection = plan::protection(&session.stack, &goal.desired, &marked);
     protection.retain(|address, _| {
         let is_left = |change: &Change| change.address == *address && change.desired.is_none();
         wish.aim.is_stack() && (scope.is_whole() || !changes.iter().any(is_left))

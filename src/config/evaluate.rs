@@ -14,6 +14,7 @@ use super::convert::{kind_name, to_text};
 use super::declare::{Source, field_name, span};
 use super::expression::{Evaluator, Fault, Frame};
 use super::fields::{Field, Notes, Section};
+use super::lifecycle;
 use super::references::references;
 use super::schema::{self, Schema};
 use super::table::{Node, Table, statement};
@@ -295,8 +296,12 @@ impl Run<'_> {
     }
 
     pub(super) fn attribute(&self, attribute: &Attribute, frame: &Frame) -> Field {
+        let value = match schema::is_names(attribute.key.as_str()) {
+            true => lifecycle::names(&attribute.value, frame, self.notes),
+            false => self.top(&attribute.value, frame),
+        };
         Field {
-            value: self.top(&attribute.value, frame),
+            value,
             span: frame.span(attribute.value.span()),
             whole: frame.span(attribute.span()),
         }
@@ -429,6 +434,7 @@ impl Run<'_> {
 
 fn each_expression(structure: &Structure, visit: &mut dyn FnMut(&Expression)) {
     match structure {
+        Structure::Attribute(attribute) if schema::is_names(attribute.key.as_str()) => {}
         Structure::Attribute(attribute) => visit(&attribute.value),
         Structure::Block(block) => {
             block.body.iter().for_each(|structure| each_expression(structure, visit));

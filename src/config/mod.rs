@@ -18,6 +18,7 @@ mod fields;
 mod format;
 pub mod functions;
 mod keeping;
+mod lifecycle;
 mod operators;
 mod quantity;
 mod read;

@@ -191,9 +191,10 @@ static SERVICE: Schema = Schema {
         once("autoscale", &AUTOSCALE),
         once("load", &LOAD),
         once("health", &HEALTH),
+        once("lifecycle", &LIFECYCLE),
         named("calls", &CALLS),
     ],
-    later: &["lifecycle"],
+    later: &[],
     free: false,
 };
 
@@ -206,9 +207,23 @@ static JOB: Schema = Schema {
         named("secret_env", &SECRET_ENV),
         once("resources", &RESOURCES),
         once("placement", &PLACEMENT),
+        once("lifecycle", &LIFECYCLE),
         named("calls", &CALLS),
     ],
-    later: &["lifecycle"],
+    later: &[],
+    free: false,
+};
+
+static LIFECYCLE: Schema = Schema {
+    attributes: &["ignore_changes"],
+    blocks: &[],
+    later: &[
+        "create_before_destroy",
+        "postcondition",
+        "precondition",
+        "prevent_destroy",
+        "replace_triggered_by",
+    ],
     free: false,
 };
 
@@ -263,6 +278,11 @@ static IMPORT: Schema = leaf(&["id", "lineage", "to"]);
 /// be declared, and not expressions.
 pub(super) fn is_address(kind: &str, attribute: &str) -> bool {
     matches!((kind, attribute), ("moved", "from" | "to") | ("removed", "from") | ("import", "to"))
+}
+
+/// Attributes whose expressions are names of other attributes, and stand for themselves.
+pub(super) fn is_names(attribute: &str) -> bool {
+    attribute == "ignore_changes"
 }
 
 impl Schema {

@@ -112,6 +112,16 @@ pub struct Workload {
     /// Whether what it is made of must not be destroyed; where nothing is said, what was said before
     /// goes on to hold.
     pub protect: Option<bool>,
+    /// What stays as it is in the objects of this workload, whatever the stack says.
+    pub ignored: Ignored,
+}
+
+/// Attributes whose changes are ignored, here and in the clouds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ignored {
+    All,
+    /// Types of objects, and ways to values in them ([`fleetform_providers::places`]).
+    Places(Vec<(String, Vec<String>)>),
 }
 
 /// How much of a workload is asked for.

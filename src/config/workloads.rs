@@ -6,6 +6,7 @@ use fleetform_contract::{Autoscale, Cloud, Health, JobSettings, Market, Needs, S
 
 use super::convert::{kind_name, to_text};
 use super::fields::{Notes, Reader};
+use super::lifecycle;
 use super::quantity::Measure;
 use super::{
     Amount, LatencyRule, Load, LoadSize, Model, PlacementRules, SpotRules, Spread, SpreadOver,
@@ -94,6 +95,7 @@ pub(super) fn workload(reader: &Reader, instance: &Instance, stack: &mut Stack) 
         autoscale,
         health,
         protect: reader.bool("protect"),
+        ignored: lifecycle::ignored(reader),
     }
 }
 

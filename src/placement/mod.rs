@@ -30,6 +30,7 @@ mod pareto;
 mod price;
 mod reduce;
 mod relax;
+mod running;
 mod search;
 mod settle;
 mod traffic;
@@ -41,6 +42,7 @@ pub use explain::{
 };
 pub use export::mps;
 pub use pareto::{End, Point, pareto};
+pub use running::{Running, running};
 
 use formulation::Formulation;
 use model::{Effort, Sense};

@@ -35,11 +35,11 @@ pub fn diff(
         });
         if record.is_some() && (container_goes || replace.contains(&address)) {
             change.action = Action::Replace;
-            change.reason = Some(if container_goes {
-                Reason::ReplaceByTriggers
-            } else {
-                Reason::ReplaceByRequest
-            });
+            change.reason = match change.reason {
+                Some(Reason::ReplaceBecauseTainted) => change.reason,
+                _ if container_goes => Some(Reason::ReplaceByTriggers),
+                _ => Some(Reason::ReplaceByRequest),
+            };
             change.after = Some(after_creation(&change, schemas));
         }
         changes.insert(address, change);
@@ -89,9 +89,12 @@ fn one(
         .filter(|path| schema.is_some_and(|schema| schema.forces_replacement(&path.join("."))))
         .cloned()
         .collect();
-    if !forcing.is_empty() {
+    if record.tainted || !forcing.is_empty() {
         change.action = Action::Replace;
-        change.reason = Some(Reason::ReplaceBecauseCannotUpdate);
+        change.reason = Some(match record.tainted {
+            true => Reason::ReplaceBecauseTainted,
+            false => Reason::ReplaceBecauseCannotUpdate,
+        });
         change.replace_paths = forcing;
         change.after = Some(after_creation(&change, schemas));
     } else {
@@ -292,6 +295,7 @@ mod tests {
             attributes: attributes(json),
             depends_on: Vec::new(),
             version: 1,
+            tainted: false,
         }
     }
 
@@ -413,6 +417,20 @@ mod tests {
         // What does not exist yet is only made.
         let got = changes(&desired, &records[..1], &[]);
         assert_eq!((got[0].action, got[0].reason), (Action::Create, None));
+    }
+
+    #[test]
+    fn what_a_failed_creation_left_is_made_again() {
+        let same = json!({ "size": 1 });
+        let broken = Record { tainted: true, ..record("pool.a", same.clone()) };
+        let desired = [resource("pool.a", same, &[]), resource("app.b", json!({}), &["pool.a"])];
+        let got = changes(&desired, &[broken.clone(), record("app.b", json!({}))], &["pool.a"]);
+        let why: Vec<_> = got.iter().map(|change| (change.action, change.reason)).collect();
+        let replaced = |reason| (Action::Replace, Some(reason));
+        let expected = [Reason::ReplaceByTriggers, Reason::ReplaceBecauseTainted].map(replaced);
+        assert_eq!(why, expected);
+        let got = changes(&[], &[broken], &[]);
+        assert_eq!(got[0].action, Action::Delete);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! give equal bytes. Only `created` is outside the plan's hash.
 
 mod diff;
+mod ignore;
 mod moves;
 mod order;
 mod past;
@@ -21,11 +22,12 @@ use crate::placement::Placement;
 
 pub use diff::{Schemas, diff, same};
 pub(crate) use diff::{at, differences, lookup};
+pub use ignore::{ignore, ignore_drift, ignore_one};
 pub use moves::{Moves, forget, forgetting, moves};
 pub use order::{Phase, Step, order};
 pub use past::{Past, feasible, keep_secrets, past};
 pub use pattern::{Pattern, Placed};
-pub use protect::{Protection, guard, protection};
+pub use protect::{Protection, guard, mark, protection};
 pub use select::{incomplete, part, targeting};
 
 /// The difference between what should exist and what does, ready to be reviewed and applied.
@@ -144,6 +146,8 @@ pub enum Reason {
     ReplaceByTriggers,
     /// `-replace`.
     ReplaceByRequest,
+    /// Its creation failed and left it.
+    ReplaceBecauseTainted,
     /// Nothing in the stack asks for it any more.
     DeleteBecauseNoResourceConfig,
     /// It moved to where nothing in the stack asks for it.

@@ -135,6 +135,7 @@ mod tests {
             attributes: Attributes::new(),
             depends_on: resource(address, old).depends_on,
             version: 1,
+            tainted: false,
         };
         Change {
             action,

@@ -44,7 +44,7 @@ fn asked(lines: &[Line], entry: u64) -> BTreeMap<Address, Resource> {
     for line in lines.iter().take_while(|line| line.number <= entry) {
         match &line.entry {
             Entry::Begin { op, desired: Some(desired), .. } => drop(begun.insert(op, desired)),
-            Entry::Done { op, record: Some(record) } => {
+            Entry::Done { op, record: Some(record) } | Entry::Tainted { op, record, .. } => {
                 if let Some(desired) = begun.remove(op.as_str()) {
                     asked.insert(record.address.clone(), desired.clone());
                 }

@@ -46,6 +46,24 @@ fn protecting<'s>(stack: &'s Stack, address: &Address) -> Option<&'s Workload> {
     (KINDS.contains(&address.kind.as_str()) && workload.protect == Some(true)).then_some(workload)
 }
 
+/// Writes on the resources what protects them, now or by what is recorded: so a lost state can be told.
+pub fn mark(
+    stack: &Stack,
+    desired: &mut BTreeMap<Address, Resource>,
+    recorded: &BTreeMap<Address, String>,
+) {
+    for (address, resource) in desired {
+        let declared = stack.workloads.get(&address.name).and_then(|workload| workload.protect);
+        let by = match protecting(stack, address) {
+            Some(workload) => Some(&workload.reference),
+            None => recorded.get(address).filter(|_| declared != Some(false)),
+        };
+        if let Some(by) = by {
+            fleetform_providers::protect(resource, by);
+        }
+    }
+}
+
 /// Refuses changes that destroy what is protected.
 ///
 /// # Errors

@@ -189,6 +189,7 @@ mod tests {
             attributes: Attributes::new(),
             depends_on: depends_on.clone(),
             version: 1,
+            tainted: false,
         };
         let resource = Resource {
             address: address.clone(),

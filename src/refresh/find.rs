@@ -62,6 +62,7 @@ impl Finding<'_> {
             attributes: seal(to, &remote.attributes, schema, vault),
             depends_on: wanted.depends_on.clone(),
             version: 0,
+            tainted: false,
         })
     }
 

@@ -125,6 +125,7 @@ impl Gathered {
             attributes: seal(address, &self.remote.attributes, schema, vault),
             depends_on,
             version: 0,
+            tainted: false,
         }
     }
 

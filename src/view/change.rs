@@ -26,6 +26,9 @@ pub fn heading(change: &Change) -> String {
         (Action::Replace, Some(Reason::ReplaceByRequest)) => {
             format!("{address} will be replaced, as requested")
         }
+        (Action::Replace, Some(Reason::ReplaceBecauseTainted)) => {
+            format!("{address} is tainted, so must be replaced")
+        }
         (Action::Replace, Some(Reason::ReplaceByTriggers)) => {
             format!("{address} will be replaced due to changes in what it lives in")
         }
@@ -178,7 +181,8 @@ pub fn record(record: &fleetform_contract::Record) -> String {
         .build();
     let body = hcl::Body::builder().add_block(block).build();
     let text = hcl::format::to_string(&body).expect("bodies can be written");
-    format!("# {address}:\n{}", crate::config::format(&text).unwrap_or(text))
+    let tainted = if record.tainted { " (tainted)" } else { "" };
+    format!("# {address}:{tainted}\n{}", crate::config::format(&text).unwrap_or(text))
 }
 
 fn expression(value: &Value) -> hcl::Expression {

@@ -64,6 +64,7 @@ pub fn planned_change(change: &Change) -> (String, Json) {
         Some(Reason::ReplaceBecauseCannotUpdate) => "cannot_update",
         Some(Reason::ReplaceByTriggers) => "replace_triggered_by",
         Some(Reason::ReplaceByRequest) => "requested",
+        Some(Reason::ReplaceBecauseTainted) => "tainted",
         Some(Reason::DeleteBecauseNoResourceConfig) => "delete_because_no_resource_config",
         Some(Reason::DeleteBecauseNoMoveTarget) => "delete_because_no_move_target",
         Some(Reason::ForgetBecauseNeeded) | None => "",

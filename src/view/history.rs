@@ -53,6 +53,7 @@ fn told<'a>(entry: &'a Entry, operations: &Operations<'a>) -> (&'static str, Opt
             None => ("done", None),
         },
         Entry::Failed { op, .. } => ("failed", of(op).map(|(address, _)| address)),
+        Entry::Tainted { record, .. } => ("tainted", Some(&record.address)),
         Entry::Adopted { record } => ("adopted", Some(&record.address)),
         Entry::Forgotten { address } => ("forgotten", Some(address)),
         Entry::Observed { record } => ("seen changed", Some(&record.address)),
@@ -71,11 +72,12 @@ fn told<'a>(entry: &'a Entry, operations: &Operations<'a>) -> (&'static str, Opt
 }
 
 /// Words that count, in the order in which a summary has them.
-const COUNTED: [&str; 12] = [
+const COUNTED: [&str; 13] = [
     "created",
     "updated",
     "destroyed",
     "failed",
+    "tainted",
     "adopted",
     "forgotten",
     "moved",
@@ -95,7 +97,7 @@ fn counts(
     let mut counts = BTreeMap::new();
     let ended: BTreeSet<&str> = lines
         .iter()
-        .filter(|line| matches!(line.entry, Entry::Done { .. } | Entry::Failed { .. }))
+        .filter(|line| !matches!(line.entry, Entry::Begin { .. }))
         .filter_map(|line| line.entry.operation())
         .collect();
     for line in &run.lines {
@@ -178,7 +180,9 @@ pub fn entries(run: &Run<'_>, lines: &[Line]) -> String {
             match &line.entry {
                 Entry::Moved { to, .. } => about = format!("{about} to {to}"),
                 Entry::Protected { by, .. } => about = format!("{about} by {by}"),
-                Entry::Failed { message, .. } => about = format!("{about}: {message}"),
+                Entry::Failed { message, .. } | Entry::Tainted { message, .. } => {
+                    about = format!("{about}: {message}");
+                }
                 Entry::Claim { addresses, .. } => about = format!("{} addresses", addresses.len()),
                 Entry::Compacted { through, .. } => about = format!("up to entry {through}"),
                 Entry::Fence { run, by } => about = format!("{} by {by}", short(run)),

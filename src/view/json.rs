@@ -270,6 +270,7 @@ pub fn resource_change(change: &Change) -> Json {
         Reason::ReplaceBecauseCannotUpdate => Some("replace_because_cannot_update"),
         Reason::ReplaceByTriggers => Some("replace_by_triggers"),
         Reason::ReplaceByRequest => Some("replace_by_request"),
+        Reason::ReplaceBecauseTainted => Some("replace_because_tainted"),
         Reason::DeleteBecauseNoResourceConfig => Some("delete_because_no_resource_config"),
         Reason::DeleteBecauseNoMoveTarget => Some("delete_because_no_move_target"),
         // Terraform has no reason for it.

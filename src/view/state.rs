@@ -82,6 +82,9 @@ fn instance(record: &Record) -> Json {
     if let Some(key) = &record.address.key {
         instance["index_key"] = key.clone().into();
     }
+    if record.tainted {
+        instance["status"] = "tainted".into();
+    }
     instance
 }
 

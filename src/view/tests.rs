@@ -39,6 +39,7 @@ fn record(json: &Json) -> Record {
         attributes: attributes(json),
         depends_on: vec!["aws_eks_cluster.main[\"us-east-1\"]".parse().expect("an address")],
         version: 3,
+        tainted: false,
     }
 }
 
@@ -346,6 +347,7 @@ fn headings_are_terraforms() {
         (Delete, None, "will be destroyed"),
         (Replace, Some(Reason::ReplaceBecauseCannotUpdate), "must be replaced"),
         (Replace, Some(Reason::ReplaceByRequest), "will be replaced, as requested"),
+        (Replace, Some(Reason::ReplaceBecauseTainted), "is tainted, so must be replaced"),
         (
             Replace,
             Some(Reason::ReplaceByTriggers),

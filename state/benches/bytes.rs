@@ -51,6 +51,7 @@ fn begin_and_done(index: usize) -> [Entry; 2] {
         attributes: resource.attributes.clone(),
         depends_on: Vec::new(),
         version: 0,
+        tainted: false,
     };
     let begin = Entry::Begin {
         op: op.clone(),

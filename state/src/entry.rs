@@ -11,8 +11,9 @@ use crate::{Holder, State};
 
 /// The version of the format that this crate writes. It reads this one and all before it.
 ///
-/// 1: operations, records, placement and outputs. 2: claims. 3: logs that begin in their middle.
-pub const FORMAT: u32 = 3;
+/// 1: operations, records, placement and outputs. 2: claims. 3: logs that begin in their middle. 4: what failed
+/// creations leave.
+pub const FORMAT: u32 = 4;
 
 /// One thing that happened. On disk the variant is the only key: `{"begin": {…}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +41,14 @@ pub enum Entry {
     /// The call came back without effect. A call that did not come back is no failure: it stays open.
     Failed {
         op: String,
+        /// [`fleetform_contract::Error::class`].
+        class: String,
+        message: String,
+    },
+    /// A creation failed and left an object, which is ours: `record` is tainted.
+    Tainted {
+        op: String,
+        record: Record,
         /// [`fleetform_contract::Error::class`].
         class: String,
         message: String,
@@ -152,7 +161,10 @@ impl Entry {
     /// The operation that this entry begins or ends.
     pub fn operation(&self) -> Option<&str> {
         match self {
-            Entry::Begin { op, .. } | Entry::Done { op, .. } | Entry::Failed { op, .. } => Some(op),
+            Entry::Begin { op, .. }
+            | Entry::Done { op, .. }
+            | Entry::Failed { op, .. }
+            | Entry::Tainted { op, .. } => Some(op),
             _ => None,
         }
     }

@@ -166,6 +166,10 @@ impl State {
             Entry::Failed { op, .. } => {
                 self.open.remove(op);
             }
+            Entry::Tainted { op, record, .. } => {
+                self.open.remove(op);
+                self.records.insert(record.address.clone(), stamped(record));
+            }
             Entry::Adopted { record } | Entry::Observed { record } => {
                 self.records.insert(record.address.clone(), stamped(record));
             }

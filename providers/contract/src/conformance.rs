@@ -143,6 +143,7 @@ fn record(desired: &Resource, remote: &crate::Remote) -> Record {
         attributes: remote.attributes.clone(),
         depends_on: desired.depends_on.clone(),
         version: 0,
+        tainted: false,
     }
 }
 

@@ -39,4 +39,9 @@ impl Error {
             Error::Lost { .. } => "lost",
         }
     }
+
+    /// Whether asking again for the same can give nothing else.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Error::Rejected { .. } | Error::NoCapacity { .. })
+    }
 }

@@ -44,6 +44,9 @@ pub struct Record {
     pub depends_on: Vec<Address>,
     /// The number of the log entry that wrote it.
     pub version: u64,
+    /// Its creation failed and left it: it is not what it should be, and is made again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tainted: bool,
 }
 
 /// What a provider needs to find an object: enough for `read`, whether it was recorded or not.

@@ -110,6 +110,7 @@ fn record(desired: &Resource, remote: &Remote) -> Record {
         attributes: remote.attributes.clone(),
         depends_on: desired.depends_on.clone(),
         version: 0,
+        tainted: false,
     }
 }
 

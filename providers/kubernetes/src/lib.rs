@@ -19,4 +19,4 @@ pub use cluster::objects;
 pub use existing::{provider, sandboxed};
 pub use kinds::schema;
 pub use labels::namespace;
-pub use workloads::{service_url, workloads};
+pub use workloads::{IGNORABLE, places, protect, protected_by, seats, service_url, workloads};

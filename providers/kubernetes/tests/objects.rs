@@ -61,6 +61,7 @@ fn record(desired: &Resource, remote: &Remote) -> Record {
         attributes: remote.attributes.clone(),
         depends_on: Vec::new(),
         version: 0,
+        tainted: false,
     }
 }
 

@@ -30,6 +30,8 @@ pub enum State {
     Rm(Rm),
     /// Let protected objects be destroyed again
     Unprotect(Unprotect),
+    /// Take tainted objects for what they should be
+    Untaint(Untaint),
     /// Replace the oldest entries by what they come to
     Compact(Compact),
     /// Write everything again under the current key
@@ -185,6 +187,15 @@ pub struct Unprotect {
 }
 
 #[derive(Args, Debug)]
+pub struct Untaint {
+    /// Recorded addresses, or service.NAME, job.NAME, cloud.NAME
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub addresses: Vec<String>,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Args, Debug)]
 pub struct Compact {
     /// Entries that stay as they are: so far back goes the history
     #[arg(long, default_value_t = 1000, value_name = "N")]
@@ -223,6 +234,7 @@ impl State {
             State::Mv(arguments) => &arguments.place,
             State::Rm(arguments) => &arguments.place,
             State::Unprotect(arguments) => &arguments.place,
+            State::Untaint(arguments) => &arguments.place,
             State::Compact(arguments) => &arguments.place,
             State::Rekey(arguments) => &arguments.place,
             State::Verify(arguments) => &arguments.place,

@@ -36,6 +36,7 @@ pub async fn run(screen: &Screen, verb: &State, ordered: &[(bool, String)]) -> E
         State::Mv(arguments) => rename::mv(screen, &setting, arguments).await,
         State::Rm(arguments) => rename::rm(screen, &setting, arguments).await,
         State::Unprotect(arguments) => rename::unprotect(screen, &setting, arguments).await,
+        State::Untaint(arguments) => rename::untaint(screen, &setting, arguments).await,
         State::Compact(arguments) => upkeep::compact(screen, &setting, arguments).await,
         State::Rekey(arguments) => upkeep::rekey(screen, &setting, arguments).await,
         State::Verify(arguments) => verify::run(screen, &setting, arguments).await,

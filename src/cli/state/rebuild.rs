@@ -11,6 +11,8 @@ use crate::cli::planning::{self, Aim, Wish};
 use crate::cli::screen::Screen;
 use crate::cli::session::{Session, Setting};
 use crate::diagnostic::Diagnostic;
+use crate::placement::{self, Placement, Running};
+use crate::problem::Conditions;
 use crate::refresh::{Gathered, gather, gather_inside};
 use crate::view;
 
@@ -36,11 +38,13 @@ pub async fn run(screen: &Screen, setting: &Setting, arguments: &Rebuild) -> End
     let outside = records(&session, &found, &BTreeMap::new())?;
     found.extend(gather_inside(&stack, &session.clouds, &outside).await?);
     found.retain(|object| object.mark.lineage == lineage);
-    let desired = match planning::place(&session, None).await {
+    let running = running(&session, &found).await;
+    let desired = match planning::place(&session, running.as_ref()).await {
         Ok((placement, _)) => planning::expand(&session, &session.stack, &placement),
         // What cannot be placed now was placed once: its objects are found all the same.
         Err(_) => BTreeMap::new(),
     };
+    let protections = protections(&found);
     let records = records(&session, &found, &desired)?;
     let count = records.len();
     for record in records.values() {
@@ -51,10 +55,38 @@ pub async fn run(screen: &Screen, setting: &Setting, arguments: &Rebuild) -> End
         screen.say(&format!("\n{count} objects of lineage {lineage} were found.\n"));
         return Ok(0);
     }
-    let entries = records.into_values().map(|record| Entry::Adopted { record }).collect();
-    session.write(entries).await?;
+    let adopted = records.into_values().map(|record| Entry::Adopted { record });
+    let placement = running.map(|placement| Entry::Placement {
+        placement: serde_json::to_value(placement).expect("placements serialize"),
+    });
+    session.write(adopted.chain(protections).chain(placement).collect()).await?;
     screen.say(&format!("\n{count} objects were recovered, of lineage {lineage}.\n"));
     compare(&session).await
+}
+
+/// What runs where, as the workloads' objects say it; `None` where nothing does that the stack knows, or
+/// where that cannot be told now.
+async fn running(session: &Session<'_>, found: &[Gathered]) -> Option<Placement> {
+    let mut running = Running::new();
+    for object in found {
+        let Some(site) = &object.site else { continue };
+        for (pool, replicas) in fleetform_providers::seats(&object.remote.attributes) {
+            let here = running.entry(object.mark.address.name.clone()).or_default();
+            *here.entry(format!("{site}/{pool}")).or_default() += replicas;
+        }
+    }
+    let problem = planning::pose(session, &Conditions::default(), None).await.ok()?;
+    let placed = planning::solving(move || placement::running(&problem, &running)).await.ok()?;
+    (!placed.seats.is_empty()).then_some(placed)
+}
+
+/// What protects objects, as they say themselves.
+fn protections(found: &[Gathered]) -> Vec<Entry> {
+    let entries = found.iter().filter_map(|object| {
+        let by = fleetform_providers::protected_by(&object.remote.attributes)?.to_owned();
+        Some(Entry::Protected { address: object.mark.address.clone(), by })
+    });
+    entries.collect()
 }
 
 /// Says what the next apply changes. Where that is nothing, the placement that runs and the outputs are

@@ -1,11 +1,11 @@
-//! `state mv`, `state rm` and `state unprotect`: changes of the records alone.
+//! `state mv`, `state rm`, `state unprotect` and `state untaint`: changes of the records alone.
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::Address;
+use fleetform_contract::{Address, Record};
 use fleetform_state::{Entry, State as Folded};
 
-use super::arguments::{Mv, Rm, Unprotect};
+use super::arguments::{Mv, Rm, Unprotect, Untaint};
 use crate::cli::Ended;
 use crate::cli::screen::Screen;
 use crate::cli::session::{Setting, write};
@@ -116,6 +116,23 @@ pub async fn unprotect(screen: &Screen, setting: &Setting, arguments: &Unprotect
     }
     let entries = lifted.iter().cloned().map(|address| Entry::Unprotected { address }).collect();
     write(&kept.journal, entries).await?;
+    Ok(0)
+}
+
+pub async fn untaint(screen: &Screen, setting: &Setting, arguments: &Untaint) -> Ended {
+    let (kept, state) = super::open(screen, setting).await?;
+    let addresses = super::named(&kept, &state, &arguments.addresses)?;
+    let records = addresses.iter().filter_map(|address| state.records.get(address));
+    let tainted: Vec<&Record> = records.filter(|record| record.tainted).collect();
+    if tainted.is_empty() {
+        screen.say("None of these objects is tainted.\n");
+        return Ok(0);
+    }
+    for record in &tainted {
+        screen.say(&format!("{} is not replaced any more for its creation\n", record.address));
+    }
+    let whole = tainted.into_iter().map(|record| Record { tainted: false, ..record.clone() });
+    write(&kept.journal, whole.map(|record| Entry::Observed { record }).collect()).await?;
     Ok(0)
 }
 

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use fleetform_contract::{Address, Record};
-use fleetform_providers::sandbox::{Fault, FaultPlan, Moment};
-use fleetform_state::{Action, Batch, Entry, Kept, Put, Snapshot, Store};
+use fleetform_providers::sandbox::{Fault, FaultPlan, Moment, Object, World};
+use fleetform_state::{Action, Batch, Entry, Kept, OpenOperation, Put, Snapshot, Store};
 use tokio::sync::{Notify, watch};
 
+use super::spellings::spellings;
 use super::support::{EMPTY, Fuse, Place, Run, STACK, screen, succeeds, told};
 use crate::apply::{Became, Settled, Stop};
+use crate::cli::errored;
 use crate::cli::planning::{Planned, findings};
-use crate::cli::{apply, errored};
-use crate::plan::Plan;
+use crate::plan::{Plan, Reason};
 
 /// A run that is held at its first change of a cloud, told to stop, and let go on.
 async fn stopped(place: &Place, stops: &[Stop]) -> String {
@@ -169,6 +170,29 @@ async fn a_full_disk_stops_the_run_and_the_next_one_takes_in_what_was_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_beside_a_lost_state_holds_no_secret() {
+    let planted = "pl@nted \"secret\" \\ of 41 characters, no less";
+    let secret = format!("env = {{\n    TOKEN = sensitive({planted:?})\n  }}\n  port");
+    let stack = STACK.replace("port", &secret);
+    for batches in 0.. {
+        let place = Place::new(&stack).await;
+        let full = Full { store: Arc::clone(&place.store), left: batches.into() };
+        let run = Run { store: Some(Arc::new(full)), parallelism: 1, ..Run::default() };
+        place.run(&run).await.expect_err("it cannot go on before the Secret is made");
+        let screen = screen();
+        let session = place.session(&screen).await;
+        let Ok(kept) = std::fs::read_to_string(errored::path(&session)) else { continue };
+        for spelling in spellings(planted) {
+            assert!(!kept.contains(&spelling), "{kept}");
+        }
+        if kept.contains("kubernetes_secret.chat") {
+            assert!(kept.contains("\"$secret\""), "{kept}");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_kept_is_taken_in_once_and_another_state_s_is_refused() {
     let place = Place::new(STACK).await;
     // Dies between an effect and its record.
@@ -249,14 +273,7 @@ async fn a_plan_saved_after_an_object_vanished_is_not_stale() {
     lose(&place, "/deployments/");
     let plan = place.plan().await;
     assert!(plan.effects().any(|change| change.address.kind == "kubernetes_deployment"));
-    let screen = screen();
-    let session = place.session(&screen).await;
-    let planned = match apply::revive(&session, plan).await {
-        Ok(planned) => planned,
-        Err(diagnostics) => panic!("{}", told(&diagnostics)),
-    };
-    let (_stop, stopping) = watch::channel(Stop::Go);
-    succeeds(apply::carry_out(&session, planned, 10, &stopping).await, "the saved plan");
+    succeeds(place.apply_saved(plan).await, "the saved plan");
     place.at_rest("after it").await;
 }
 
@@ -315,6 +332,142 @@ async fn what_is_settled_and_found_gone_does_not_stay_in_the_state() {
         state.fold("another run", &entry).expect("it follows");
     }
     assert!(state.open.is_empty() && !state.records.contains_key(&record.address));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saved_plan_goes_on_where_a_dead_run_left_what_it_saw_and_is_stale_where_not() {
+    let made = Place::new(STACK).await;
+    succeeds(made.apply().await, "undisturbed");
+    let (mut went_on, mut was_stale) = (0, 0);
+    for points in 4..100 {
+        let context = format!("died after {points} points");
+        let place = Place::new(STACK).await;
+        // So that what is half made then is still on its way when it is looked at.
+        place.faults(FaultPlan { slow: 1.0, ..FaultPlan::default() });
+        let before = place.plan().await;
+        let run = Run { parallelism: 1, ..Run::default() };
+        if place.run_until(&Fuse::of(points), run).await.is_some() {
+            break;
+        }
+        let open = place.state().await.open;
+        let is_slow = |open: &OpenOperation| open.address.kind == "aws_eks_cluster";
+        if !open.values().any(is_slow) && (went_on > 0 || open.is_empty()) {
+            continue;
+        }
+        let open = !open.is_empty();
+        let after = place.plan().await;
+        // Made before the run that died.
+        let refused = told(&place.apply_saved(before).await.expect_err("it is stale"));
+        assert!(refused.contains("since then, "), "{context}: {refused}");
+        // Made after it: the operations that are open are known to it.
+        match place.apply_saved(after).await {
+            Ok(_) => went_on += usize::from(open),
+            Err(diagnostics) => {
+                let refused = told(&diagnostics);
+                assert!(
+                    refused.contains("came to something else than the plan took it for"),
+                    "{context}: {refused}"
+                );
+                was_stale += 1;
+                // What was open is settled by then: to plan once more is enough.
+                assert!(place.state().await.open.is_empty(), "{context}");
+                succeeds(place.apply_saved(place.plan().await).await, &context);
+            }
+        }
+        assert_eq!(place.census().await, made.census().await, "{context}");
+        place.at_rest(&context).await;
+        if went_on > 0 && was_stale > 0 {
+            return;
+        }
+    }
+    panic!("{went_on} went on, {was_stale} were stale");
+}
+
+/// Nodes that were taken out of the clusters, by key.
+type Taken = Arc<Mutex<BTreeMap<String, Object>>>;
+
+/// Takes the nodes out of every cluster: what is made there does not start.
+fn take_nodes(world: &World, taken: &Taken) {
+    world.step(|table| {
+        let nodes = table.list("kubernetes/nodes", "");
+        let nodes: Vec<_> = nodes.map(|(key, node)| (key.to_owned(), node.clone())).collect();
+        for (key, node) in nodes {
+            table.remove("kubernetes/nodes", &key);
+            taken.lock().expect("no holder panics").insert(key, node);
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failed_creation_left_is_tainted_and_replaced() {
+    let place = Place::new(STACK).await;
+    let (world, taken) = (place.running.world().expect("it is ours").clone(), Taken::default());
+    let (everywhere, nodes) = (world.clone(), Arc::clone(&taken));
+    place.gate(move |_| {
+        take_nodes(&everywhere, &nodes);
+        Box::pin(std::future::ready(()))
+    });
+    let text = told(&place.apply().await.expect_err("nothing can start"));
+    assert!(text.contains("is recorded as tainted: the next apply replaces it"), "{text}");
+    place.running.set_gate(None);
+    let state = place.state().await;
+    assert!(state.open.is_empty(), "{:?}", state.open);
+    let tainted: Vec<&Record> = state.records.values().filter(|record| record.tainted).collect();
+    let [broken] = tainted[..] else { panic!("{tainted:?}") };
+    assert_eq!(broken.address.kind, "kubernetes_deployment");
+    world.step(|table| {
+        for (key, node) in std::mem::take(&mut *taken.lock().expect("no holder panics")) {
+            table.put("kubernetes/nodes", key, node);
+        }
+    });
+    let plan = place.plan().await;
+    let change = plan.changes.iter().find(|change| change.address == broken.address);
+    let change = change.expect("the deployment is in the plan");
+    assert_eq!(change.reason, Some(Reason::ReplaceBecauseTainted));
+    assert_eq!(
+        crate::view::change::heading(change),
+        format!("{} is tainted, so must be replaced", broken.address)
+    );
+    succeeds(place.apply_saved(plan).await, "the saved plan");
+    place.at_rest("after it").await;
+    assert!(!deployment(&place).await.tainted);
+    let lines = place.lines().await;
+    let did = lines.iter().filter_map(|line| match &line.entry {
+        Entry::Begin { address, action, .. } if *address == broken.address => Some(*action),
+        _ => None,
+    });
+    let did: Vec<Action> = did.collect();
+    assert_eq!(did, [Action::Create, Action::Delete, Action::Create]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_found_broken_after_a_crash_is_tainted_too_and_goes_with_its_stack() {
+    let empty = Place::new(EMPTY).await;
+    let mut found = 0;
+    for points in (40..90).step_by(2) {
+        let place = Place::new(STACK).await;
+        if place.run_until(&Fuse::of(points), Run::default()).await.is_some() {
+            break;
+        }
+        let open = place.state().await.open;
+        if !open.values().any(|it| it.address.kind == "kubernetes_deployment") {
+            continue;
+        }
+        let context = format!("died after {points} points");
+        take_nodes(place.running.world().expect("it is ours"), &Taken::default());
+        place.apply().await.expect_err("nothing can start");
+        let lines = place.lines().await;
+        let settled = lines.iter().filter_map(|line| match &line.entry {
+            Entry::Tainted { op, .. } => Some(op),
+            _ => None,
+        });
+        found += settled.filter(|op| open.contains_key(*op)).count();
+        place.write(EMPTY);
+        succeeds(place.apply().await, &context);
+        assert_eq!(place.census().await, empty.census().await, "{context}");
+        place.at_rest(&context).await;
+    }
+    assert!(found > 0, "no run found something broken");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@
 //!
 //! `FLEETFORM_SIMULATION_SEED=N` runs the one seed, `FLEETFORM_SIMULATION_SEEDS=N` so many from 1 on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::Address;
 use fleetform_providers::sandbox::FaultPlan;
@@ -74,11 +74,18 @@ async fn unknown_to(place: &Place) -> BTreeSet<Address> {
     tagged
 }
 
+/// Objects by collection, without what a cloud remembers of operations: that goes some requests later.
+async fn left(place: &Place) -> BTreeMap<String, usize> {
+    let mut census = place.census().await;
+    census.retain(|collection, _| !collection.contains("/operations"));
+    census
+}
+
 async fn simulate(seed: u64) {
     let mut random = Random(seed);
     let place = Place::new(CLOUDS).await;
     succeeds(place.apply().await, "nothing");
-    let nothing = place.census().await;
+    let nothing = left(&place).await;
     for step in 1..=STEPS {
         let context = format!("FLEETFORM_SIMULATION_SEED={seed}, step {step}");
         let stack = stack(&mut random);
@@ -100,12 +107,15 @@ async fn simulate(seed: u64) {
     place.at_rest(&context).await;
     place.write(CLOUDS);
     succeeds(place.apply().await, &format!("{context}, with an empty stack"));
-    assert_eq!(place.census().await, nothing, "{context}: left behind");
+    assert_eq!(left(&place).await, nothing, "{context}: left behind");
     place.at_rest(&context).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_stacks_states_and_faults() {
+/// Answers of clouds are read by deep calls, deepest in a build without optimisation.
+const STACK_BYTES: usize = 32 << 20;
+
+#[test]
+fn random_stacks_states_and_faults() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (one, many) = (number("FLEETFORM_SIMULATION_SEED"), number("FLEETFORM_SIMULATION_SEEDS"));
     let seeds = match (one, many) {
@@ -113,8 +123,21 @@ async fn random_stacks_states_and_faults() {
         (None, Some(many)) => (1..=many).collect(),
         (None, None) => SEEDS.to_vec(),
     };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     for seed in seeds {
         println!("FLEETFORM_SIMULATION_SEED={seed}");
-        simulate(seed).await;
+        let simulated = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            thread
+                .spawn_scoped(scope, || runtime.block_on(simulate(seed)))
+                .expect("a thread")
+                .join()
+        });
+        simulated.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
 }

@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use fleetform_contract::{Address, Error, Mark};
 use fleetform_providers::sandbox::{self, FaultPlan, Gate, Moment, Running};
 use fleetform_state::{
-    Batch, Claim, Holder, LocalStore, Put, Snapshot, State, Store, SystemClock, Terms, hold,
+    Batch, Claim, Holder, Line, LocalStore, Put, Snapshot, State, Store, SystemClock, Terms, hold,
     process, verify,
 };
 use tokio::sync::watch;
 
 use crate::apply::Stop;
-use crate::cli::apply::carry_out;
-use crate::cli::locked::{Locking, plan_locked};
+use crate::cli::apply::{carry_out, revive};
+use crate::cli::locked::{Locking, lock_saved, plan_locked};
 use crate::cli::planning::{self, Aim, Wish};
 use crate::cli::screen::Screen;
 use crate::cli::session::{Injected, SANDBOX_SEED, Session, Setting};
@@ -26,25 +26,7 @@ use crate::cli::{Ended, lock};
 use crate::diagnostic::Diagnostic;
 use crate::plan::Plan;
 
-/// One cluster with one pool, and a service on it.
-pub const STACK: &str = r#"
-cloud "aws" { regions = ["us-east-1"] }
-image "chat" { source = "ghcr.io/acme/chat:1.4.2" }
-service "chat" {
-  image    = image.chat
-  replicas = 2
-  port     = 8080
-  resources {
-    gpus      = 1
-    gpu_types = ["L4"]
-    cpus      = 2
-    memory    = "8GiB"
-  }
-}
-"#;
-
-/// The same cloud with nothing on it.
-pub const EMPTY: &str = "cloud \"aws\" { regions = [\"us-east-1\"] }\n";
+pub use super::given::{EMPTY, Random, STACK};
 
 /// A directory with a stack, its sandbox served by this process, and its state.
 pub struct Place {
@@ -111,10 +93,7 @@ impl Place {
             excluded: &[],
             resume: true,
         };
-        let holder = Holder { process: run.process.clone(), ..Holder::default() };
-        let terms = Terms { patience: run.patience, ..Terms::default() };
-        let clock = Arc::new(SystemClock::default());
-        let locking = Locking { holder, terms, clock, listener: &Deaf, told: &lock::told };
+        let locking = run.locking();
         let (planned, holding) = plan_locked(&session, &wish, &locking).await?;
         let (_stop, never) = watch::channel(Stop::Go);
         let stop = run.stop.as_ref().unwrap_or(&never);
@@ -137,6 +116,20 @@ impl Place {
             resume: false,
         };
         planning::plan(&session, &wish).await.expect("a plan").plan
+    }
+
+    /// Applies a saved plan.
+    pub async fn apply_saved(&self, plan: Plan) -> Ended {
+        let (screen, run) = (screen(), Run::default());
+        let session = self.session(&screen).await;
+        let holding = lock_saved(&session, &plan, &run.locking()).await?;
+        let (_stop, stopping) = watch::channel(Stop::Go);
+        let ended = match revive(&session, plan).await {
+            Ok(planned) => carry_out(&session, planned, run.parallelism, &stopping).await,
+            Err(diagnostics) => Err(diagnostics),
+        };
+        let released = holding.release().await.map_err(|error| vec![lock::told(&error)]);
+        ended.and_then(|code| released.map(|()| code))
     }
 
     pub async fn session<'a>(&self, screen: &'a Screen) -> Session<'a> {
@@ -168,9 +161,26 @@ impl Place {
         session.journal.read(|log| log.state().clone()).await
     }
 
+    /// Every entry of the log.
+    pub async fn lines(&self) -> Vec<Line> {
+        fleetform_state::history(&*self.store).await.expect("the log is whole")
+    }
+
     /// Objects by collection.
     pub async fn census(&self) -> BTreeMap<String, usize> {
         self.running.census().await.expect("the world is here")
+    }
+
+    /// The same, once what the clusters' own controllers make has come to rest: pods follow a moment later.
+    pub async fn settled(&self) -> BTreeMap<String, usize> {
+        for _ in 0..20 {
+            let before = self.census().await;
+            self.plan().await;
+            if self.census().await == before {
+                return before;
+            }
+        }
+        panic!("the clusters do not come to rest")
     }
 
     pub fn faults(&self, faults: FaultPlan) {
@@ -210,6 +220,15 @@ impl Default for Run {
             process: process::identity().map(|identity| identity + "0"),
             stop: None,
         }
+    }
+}
+
+impl Run {
+    fn locking(&self) -> Locking<'static> {
+        let holder = Holder { process: self.process.clone(), ..Holder::default() };
+        let terms = Terms { patience: self.patience, ..Terms::default() };
+        let clock = Arc::new(SystemClock::default());
+        Locking { holder, terms, clock, listener: &Deaf, told: &lock::told }
     }
 }
 
@@ -430,6 +449,7 @@ impl Place {
                     attributes: remote.attributes,
                     depends_on: Vec::new(),
                     version: 0,
+                    tainted: false,
                 };
                 known.insert(address, record.clone());
                 let site = format!("{name}/{region}");
@@ -438,36 +458,14 @@ impl Place {
                 else {
                     continue;
                 };
-                let inside = objects.list(&session.owner.stack).await?;
-                found.extend(inside.into_iter().map(|(mark, _)| mark.address));
+                match objects.list(&session.owner.stack).await {
+                    Ok(inside) => found.extend(inside.into_iter().map(|(mark, _)| mark.address)),
+                    // It was on its way out, and is gone by now.
+                    Err(_) if provider.read(record.reference()).await?.is_none() => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(found)
-    }
-}
-
-/// SplitMix64: a printed seed means the same for ever, which no crate's standard generator promises.
-pub struct Random(pub u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to 1.
-    pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn chance(&mut self, share: f64) -> bool {
-        self.share() < share
-    }
-
-    /// From 0 to one less than this.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.share() * end as f64) as usize
     }
 }

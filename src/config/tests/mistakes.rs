@@ -49,7 +49,15 @@ const MISTAKES: &[(&str, &str)] = &[
     ("a block as argument", "SERVICE  resources = { gpus = 1 }\n}"),
     ("an argument as block", "SERVICE  env { A = 1 }\n}"),
     ("unknown nested block", "SERVICE  resurces { gpus = 1 }\n}"),
-    ("a nested block for later", "SERVICE  lifecycle { ignore_changes = [] }\n}"),
+    ("an argument for later", "SERVICE  lifecycle { prevent_destroy = true }\n}"),
+    ("names in quotes", "SERVICE  lifecycle { ignore_changes = [\"image\"] }\n}"),
+    ("no list of names", "SERVICE  lifecycle { ignore_changes = image }\n}"),
+    ("what cannot be ignored", "SERVICE  lifecycle { ignore_changes = [placement] }\n}"),
+    ("what is not there to be ignored", "SERVICE  lifecycle { ignore_changes = [imag] }\n}"),
+    (
+        "one secret ignored",
+        "SERVICE  env = { A = sensitive(\"x\") }\n  lifecycle { ignore_changes = [env[\"A\"]] }\n}",
+    ),
     (
         "load without a model",
         "SERVICE  load { requests_per_second = 5 }\n  resources { gpus = 1 }\n}",

@@ -11,7 +11,7 @@ use fleetform_contract::{
 use fleetform_state::KeySources;
 
 use crate::config::{
-    Amount, Load, LoadSize, Optimize, PlacementRules, Stack, StateSettings, Workload,
+    Amount, Ignored, Load, LoadSize, Optimize, PlacementRules, Stack, StateSettings, Workload,
 };
 use crate::diagnostic::{Diagnostic, Sources, Span};
 use crate::placement::{Placement, solve};
@@ -101,6 +101,7 @@ pub fn service(name: &str, replicas: u32, gpus: u32) -> Workload {
         autoscale: None,
         health: None,
         protect: None,
+        ignored: Ignored::Places(Vec::new()),
     }
 }
 

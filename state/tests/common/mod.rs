@@ -40,6 +40,7 @@ pub fn record(name: &str, id: &str) -> Record {
         attributes: [("name".to_owned(), Value::from(name))].into(),
         depends_on: Vec::new(),
         version: 0,
+        tainted: false,
     }
 }
 

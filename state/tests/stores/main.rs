@@ -4,6 +4,7 @@
 //! `.ci/setup` installs the servers. They are started on free ports, in directories of their own, and
 //! stopped with the test. What is missing fails the test and says so.
 
+mod azurite;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
@@ -14,19 +15,16 @@ mod refusals;
 mod servers;
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use fleetform_state::stores::{Argument, Settings, Surroundings};
 use fleetform_state::{LocalStore, MemoryStore, Store, stores};
-use hmac::{Hmac, KeyInit, Mac};
 use tempfile::tempdir;
 
+use azurite::{ACCOUNT, KEY};
 use conformance::{Lossy, Open, Subject, check};
 use proxy::Proxy;
-use servers::{moto, postgres, start, tool};
+use servers::{moto, postgres};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
@@ -110,46 +108,11 @@ async fn s3() {
     check(&served("s3", server.port, 1010, at).await).await;
 }
 
-/// The well-known account of azurite.
-const ACCOUNT: &str = "devstoreaccount1";
-const KEY: &str =
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-
-async fn make_container(port: u16, name: &str) {
-    let (date, version) = ("Thu, 01 Jan 2026 00:00:00 GMT", "2023-11-03");
-    let text = format!(
-        "PUT\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:{date}\nx-ms-version:{version}\n\
-         /{ACCOUNT}/{ACCOUNT}/{name}\nrestype:container"
-    );
-    let key = BASE64.decode(KEY).expect("the key is base64");
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).expect("any length goes");
-    mac.update(text.as_bytes());
-    let signature = BASE64.encode(mac.finalize().into_bytes());
-    let made = reqwest::Client::new()
-        .put(format!("http://127.0.0.1:{port}/{ACCOUNT}/{name}?restype=container"))
-        .header("x-ms-date", date)
-        .header("x-ms-version", version)
-        .header("authorization", format!("SharedKey {ACCOUNT}:{signature}"))
-        .header("content-length", 0)
-        .send()
-        .await
-        .expect("azurite answers");
-    let status = made.status();
-    assert!(status.is_success(), "{status}: {:?}", made.text().await);
-}
-
 #[tokio::test]
 async fn azure_blob_storage() {
     with_tls();
-    let program = tool("azurite/node_modules/azurite/dist/src/blob/main.js");
-    let server = start(tempdir().expect("a temporary directory"), move |port, directory| {
-        let mut command = Command::new("node");
-        command.arg(&program).args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
-        command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
-        command.arg("--location").arg(directory);
-        command
-    });
-    make_container(server.port, "states").await;
+    let server = azurite::serve();
+    azurite::make_container(server.port, "states").await;
     let at = |port: u16, state: &str| {
         let endpoint = format!("http://127.0.0.1:{port}/{ACCOUNT}");
         let arguments = [("container", "states"), ("account", ACCOUNT), ("endpoint", &endpoint)];

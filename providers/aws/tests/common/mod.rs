@@ -158,6 +158,7 @@ pub fn record(desired: &Resource, made: Remote) -> Record {
         attributes: made.attributes,
         depends_on: desired.depends_on.clone(),
         version: 1,
+        tainted: false,
     }
 }
 

@@ -153,6 +153,7 @@ pub fn recorded(desired: &Resource, made: Remote) -> Record {
         attributes: made.attributes,
         depends_on: desired.depends_on.clone(),
         version: 0,
+        tainted: false,
     }
 }
 

@@ -4,6 +4,8 @@
 //! belongs to whoever sets it, so a Deployment with an autoscaler carries no `replicas`.
 
 mod device_plugin;
+mod notes;
+mod places;
 mod pod;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,9 @@ use fleetform_contract::{
 use serde_json::{Value as Json, json};
 
 use crate::labels;
+
+pub use notes::{protect, protected_by, seats};
+pub use places::{ATTRIBUTES as IGNORABLE, places};
 
 pub(crate) const APP_NAME: &str = "app.kubernetes.io/name";
 
@@ -94,13 +99,10 @@ impl Scope<'_> {
             });
             resources.push(self.spec("kubernetes_service", name, name, spec.into_value(), []));
         }
-        resources.push(self.spec(
-            "kubernetes_deployment",
-            name,
-            name,
-            self.deployment(workload),
-            parents,
-        ));
+        let spec = self.deployment(workload);
+        let mut made = self.spec("kubernetes_deployment", name, name, spec, parents);
+        notes::seat(&mut made, &workload.pools);
+        resources.push(made);
         if let Some(autoscale) = &workload.autoscale {
             let spec = autoscaler(name, autoscale).into_value();
             let parents = [deployment.clone()];
@@ -175,7 +177,9 @@ impl Scope<'_> {
         let mut spec = spec.into_value();
         put(&mut spec, "template", pod::job_template(self, workload));
         let Some(schedule) = &settings.schedule else {
-            resources.push(self.spec("kubernetes_job", name, name, spec, parents));
+            let mut made = self.spec("kubernetes_job", name, name, spec, parents);
+            notes::seat(&mut made, &workload.pools);
+            resources.push(made);
             return;
         };
         let template = Value::map([
@@ -192,7 +196,9 @@ impl Scope<'_> {
         put(&mut cron, "jobTemplate", template);
         // The API server appends eleven characters to make the names of the jobs.
         let object = labels::dns_label(name, 52);
-        resources.push(self.spec("kubernetes_cron_job", name, &object, cron, parents));
+        let mut made = self.spec("kubernetes_cron_job", name, &object, cron, parents);
+        notes::seat(&mut made, &workload.pools);
+        resources.push(made);
     }
 
     /// The secret values of a workload's environment, in a Secret of their own.

@@ -8,9 +8,9 @@ use crate::labels::POOL;
 use crate::{labels, quantity};
 
 pub(super) const RENDEZVOUS_PORT: u16 = 29_500;
-const GPU: &str = "nvidia.com/gpu";
+pub(super) const GPU: &str = "nvidia.com/gpu";
 const ZONE: &str = "topology.kubernetes.io/zone";
-const SECRETS_DIGEST: &str = "fleetform.dev/secrets-digest";
+pub(super) const SECRETS_DIGEST: &str = "fleetform.dev/secrets-digest";
 
 /// The name of the Secret that holds a workload's secret environment.
 pub(super) fn secret_name(workload: &Workload) -> String {
