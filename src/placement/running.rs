@@ -20,7 +20,7 @@ const NEVER: f64 = 1e3;
 /// # Errors
 /// As [`solve`]'s; what runs breaks no limit here.
 pub fn running(problem: &Problem, running: &Running) -> Result<Placement, Vec<Diagnostic>> {
-    let mut held = Problem { move_penalty: NEVER, ceiling_ms: None, ..problem.clone() };
+    let mut held = Problem { move_penalty: NEVER, ceiling: None, ..problem.clone() };
     held.limits.clear();
     let mut last = Placement::default();
     for demand in &mut held.demands {
