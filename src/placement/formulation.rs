@@ -34,6 +34,10 @@
 //! z[s,ρ] = z[t,ρ]                                        together_with
 //! ```
 //!
+//! Rows on spreading have others beside them that no placement breaks and that the relaxation does not keep by
+//! itself: who is in a place has a whole node there, and an open site. With `most` replicas in one place at most,
+//! `Σ_{o in c} x[s,o] ≤ most·Σ_{o in c} n[o]`.
+//!
 //! Where something runs already, `moves` adds what it is charged to leave it.
 //!
 //! A ceiling on the mean round trip of replicas, or on what nodes emit, is a row that only a front asks for.
@@ -79,6 +83,7 @@ pub(super) struct Formulation<'a> {
     present: BTreeMap<usize, BTreeMap<&'a str, usize>>,
     /// By position of the candidate: the column of its site.
     pub sites: Vec<usize>,
+    form: Form,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +152,7 @@ impl<'a> Formulation<'a> {
             slacks: Vec::new(),
             present: BTreeMap::new(),
             sites: Vec::new(),
+            form,
         };
         this.add_nodes();
         this.add_seats();
@@ -532,6 +538,9 @@ impl<'a> Formulation<'a> {
             Rule::SpreadShare { demand, over, max_replicas, .. } => {
                 let Some(group) = self.group_of(*demand) else { return };
                 let sums = self.spread_by(group, *over);
+                for seats in &sums {
+                    self.need_nodes(group, seats.clone(), *over, f64::from(*max_replicas));
+                }
                 self.at_most(limit, elastic, sums, f64::from(*max_replicas));
             }
             Rule::SpreadMin { demand, over, min } => {
@@ -540,6 +549,7 @@ impl<'a> Formulation<'a> {
                 for mut seats in self.spread_by(group, *over) {
                     let column = self.column(1.0, true, 0.0, 0.0);
                     present.push((column, 1.0));
+                    self.need_presence(group, &seats, column);
                     for (_, factor) in &mut seats {
                         *factor = -1.0;
                     }
@@ -623,6 +633,46 @@ impl<'a> Formulation<'a> {
         }
     }
 
+    /// Where at most so many replicas are in one place, each so many of them need a node there, and the first
+    /// an open site.
+    fn need_nodes(&mut self, group: usize, seats: Vec<(usize, f64)>, over: SpreadOver, most: f64) {
+        if self.form != Form::Exact {
+            return;
+        }
+        let (nodes, sites) = self.under(group, &seats);
+        let mut rows = vec![nodes];
+        // Many zones may share the site that the first of them opens.
+        if over == SpreadOver::Region {
+            rows.push(sites);
+        }
+        for columns in rows {
+            let terms = columns.into_iter().map(|column| (column, -most));
+            let terms = seats.iter().copied().chain(terms).collect();
+            self.model.row(terms, Sense::AtMost, 0.0);
+        }
+    }
+
+    /// Who is in a place, as a column tells, has a node there and an open site.
+    fn need_presence(&mut self, group: usize, seats: &[(usize, f64)], present: usize) {
+        if self.form != Form::Exact {
+            return;
+        }
+        let (nodes, sites) = self.under(group, seats);
+        for columns in [nodes, sites] {
+            let terms = columns.into_iter().map(|column| (column, -1.0));
+            let terms = [(present, 1.0)].into_iter().chain(terms).collect();
+            self.model.row(terms, Sense::AtMost, 0.0);
+        }
+    }
+
+    /// The nodes that some of a group's seats are on, and the sites.
+    fn under(&self, group: usize, seats: &[(usize, f64)]) -> (BTreeSet<usize>, BTreeSet<usize>) {
+        let here: BTreeSet<usize> = seats.iter().map(|(column, _)| *column).collect();
+        let places = self.seats[group].iter().filter(|(_, column)| here.contains(column));
+        let places = places.map(|(place, _)| (self.nodes[*place], self.sites[*place]));
+        places.unzip()
+    }
+
     /// No zone holds so many replicas that fewer than `min` zones could hold all.
     fn add_zone_min(&mut self, limit: usize, demand: usize, min: u32, elastic: bool) {
         let Some(group) = self.group_of(demand) else { return };
@@ -635,7 +685,9 @@ impl<'a> Formulation<'a> {
         let is_counted = matches!(self.problem.demands[demand].amount, Amount::Replicas(_));
         for mut terms in self.spread_by(group, SpreadOver::Zone) {
             let mut most = f64::from(replicas.saturating_sub(1) / others);
-            if !is_counted {
+            if is_counted {
+                self.need_nodes(group, terms.clone(), SpreadOver::Zone, most);
+            } else {
                 // Their number is part of the decision.
                 let mut factors: BTreeMap<usize, f64> =
                     self.seats[group].iter().map(|(_, column)| (*column, -1.0)).collect();

@@ -185,6 +185,14 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
     solve_among(problem, &groups, &kept)
 }
 
+/// So many groups with rules on spreading among them are solved exactly, however many candidates they may
+/// use: whole nodes say little of how few replicas must be how far apart.
+const FEW: usize = 20;
+
+fn is_spread(problem: &Problem) -> bool {
+    problem.demands.iter().any(|demand| !demand.rules.spread.is_empty())
+}
+
 fn solve_among(
     problem: &Problem,
     groups: &[Group],
@@ -196,6 +204,7 @@ fn solve_among(
     }
     // Whole nodes know nothing of what runs already.
     if problem.ceiling.is_none()
+        && (groups.len() > FEW || !is_spread(problem))
         && moves::held(problem).seats.is_empty()
         && let Some(placement) = compose::placement(problem, groups, kept)
     {

@@ -124,10 +124,13 @@ pub(super) fn undominated(problem: &Problem, groups: &[Group]) -> Vec<usize> {
         }
     }
     for candidates in sites.values_mut() {
-        let all = candidates.clone();
+        let mut zones: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for &index in candidates.iter() {
+            zones.entry(&problem.candidates[index].zone).or_default().push(index);
+        }
         candidates.retain(|&b| {
             held.contains_key(&b)
-                || !all
+                || !zones[problem.candidates[b].zone.as_str()]
                     .iter()
                     .any(|&a| a != b && cover.holds(a, b) && (a < b || !cover.holds(b, a)))
         });

@@ -7,7 +7,8 @@ use fleetform_contract::{Offering, Tariff};
 
 use super::HOURS_MONTH;
 
-/// Of the world's average kilowatt-hour in 2024: Ember, Global Electricity Review 2025.
+/// Of the world's average kilowatt-hour in 2024: Ember, Global Electricity Review 2025 (its edition of 2026 has
+/// 471 for that year).
 pub const WORLD_GRAMS_KWH: f64 = 473.0;
 /// Energy of a data centre by that of its machines, on average: Uptime Institute, Global Survey 2024.
 const POWER_OVERHEAD: f64 = 1.56;

@@ -6,7 +6,7 @@ use std::path::Path;
 use fleetform_contract::{Provider, SecretKey};
 
 use super::support::*;
-use crate::config::{self, Inputs};
+use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::{reduce, solve};
 use crate::problem::{Problem, pose};
 
@@ -71,4 +71,20 @@ fn services_on_every_offering_of_three_clouds() {
     );
     let placement = solve(&problem).expect("it can be placed");
     assert!(placement.proof.gap <= 1e-3, "{:?}", placement.proof);
+}
+
+/// A few replicas far apart, who could be anywhere: the relaxation knows that each place takes a whole node.
+#[test]
+fn few_replicas_are_spread_at_the_proven_least() {
+    for over in [SpreadOver::Zone, SpreadOver::Region] {
+        let mut chat = service("chat", 3, 0);
+        (chat.needs.cpus, chat.needs.memory_gib) = (1.0, 2.0);
+        chat.placement.spread = vec![Spread { over, min: Some(2), max_share: None }];
+        let clouds = vec![cloud("aws"), cloud("azure"), cloud("gcp")];
+        let problem = pose_with_catalogs(&world(clouds, vec![chat], Vec::new()).stack);
+        let placement = solve(&problem).expect("it can be placed");
+        assert!(placement.proof.gap <= 1e-9, "{over:?}: {:?}", placement.proof);
+        let sites = placement.cost.sites_month.len();
+        assert_eq!(sites, if over == SpreadOver::Zone { 1 } else { 2 }, "{over:?}");
+    }
 }

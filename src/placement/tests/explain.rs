@@ -1,6 +1,7 @@
 //! Explanations, compared with answers that can be worked out by hand.
 
 use super::support::{cloud, gpu, lepton, service, world};
+use crate::config::ObjectiveWeights;
 use crate::placement::{Explanation, explain};
 
 fn explanation(world: &super::support::World, workload: &str) -> Explanation {
@@ -54,4 +55,23 @@ fn one_more_gpu_saves_what_the_dearer_cloud_costs_more() {
             ("`cloud.aws` has capacity for 10 GPUs", "1 more GPU", 370),
         ]
     );
+}
+
+/// Where weights are minimised, what is told is in the unit of the objective, and prices in dollars.
+#[test]
+fn what_alternatives_cost_more_is_weighed() {
+    let offerings = vec![
+        gpu("aws/a/small/on_demand", "L4", 1, 24.0, 1.00),
+        gpu("aws/a/medium/on_demand", "L4", 1, 24.0, 1.10),
+    ];
+    let mut world = world(vec![cloud("aws")], vec![service("chat", 2, 1)], offerings);
+    world.stack.optimize.weights = Some(ObjectiveWeights { cost: 0.5, carbon: 0.0, latency: 0.0 });
+    let told = explanation(&world, "chat");
+    assert_eq!(told.objective_month, Some(730.0));
+    assert_eq!(told.total_month, 1_460.0);
+    // Half of the 146 dollars.
+    assert_eq!(told.alternatives[0].extra_month.round(), 73.0);
+    let [rise, fall] = told.prices.as_slice() else { panic!("{:?}", told.prices) };
+    assert!((rise.moves_at_hour - 1.10).abs() < 0.006, "{rise:?}");
+    assert!((fall.moves_at_hour - 1.00).abs() < 0.006, "{fall:?}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::support::*;
 use crate::config::{Amount, Load, LoadSize, Model, ObjectiveWeights, Weights};
-use crate::placement::{Placement, check};
+use crate::placement::{Flow, Placement, check, explain};
 
 /// A caller and a callee; each has a node at each of three sites, and each is cheapest at another one.
 fn two(mbps: f64) -> World {
@@ -51,6 +51,21 @@ fn callees_come_as_near_as_their_traffic_is_dear() {
         assert!((cost.total_month - total).abs() < 1e-6, "{mbps}: {cost:?}");
         assert_eq!(placement.traffic.iter().map(|flow| flow.mbps).sum::<f64>(), mbps);
     }
+}
+
+#[test]
+fn an_explanation_says_what_talking_costs() {
+    let world = two(1.0);
+    let (problem, placement) = (world.problem(), world.solve());
+    for demand in [0, 1] {
+        let told = explain(&problem, &placement, demand);
+        let [call] = told.traffic.as_slice() else { panic!("{:?}", told.traffic) };
+        let Flow { from_site, to_site, mbps, .. } = &call.flow;
+        assert_eq!((from_site.as_str(), to_site.as_str(), *mbps), ("aws/r1", "gcp/r1", 1.0));
+        assert!((call.cost_month - 32.85).abs() < 1e-9, "{call:?}");
+    }
+    let (near, placement) = (two(20.0).problem(), two(20.0).solve());
+    assert_eq!(explain(&near, &placement, 0).traffic[0].cost_month, 0.0);
 }
 
 #[test]
