@@ -93,6 +93,25 @@ fn other_conditions_are_solved_and_compared() {
 }
 
 #[test]
+fn a_reservation_counts_on_its_days_and_the_plan_keeps_the_day() {
+    let place = Place::of("risk-scoring");
+    let day = |place: &Place| -> serde_json::Value {
+        place.run("plan -sandbox -out=saved risk-scoring").ends(0);
+        let shown = place.run("show -json saved").ends(0);
+        let plan: serde_json::Value = serde_json::from_str(&shown.out).expect("JSON");
+        plan["fleetform"]["day"].clone()
+    };
+    assert!(day(&place).is_null(), "no reservation is limited to days");
+    place.edit("    nodes         = 2", "    nodes         = 2\n    until = \"9999-12-31\"");
+    place.run("placement -sandbox risk-scoring").ends(0).says("g5.12xlarge    reserved");
+    let today = day(&place);
+    assert_eq!(today.as_str().map(str::len), Some("2026-01-31".len()), "{today}");
+    place.edit("9999-12-31", "2000-01-31");
+    let ended = place.run("placement -sandbox risk-scoring").ends(0);
+    assert!(!ended.out.contains("reserved"), "{}", ended.out);
+}
+
+#[test]
 fn the_model_is_written_for_other_solvers() {
     let place = Place::of("lepton");
     let model = place.run("placement export -sandbox -format mps lepton").ends(0).out;

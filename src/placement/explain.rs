@@ -399,7 +399,8 @@ fn thresholds(
     found
 }
 
-/// The price of an offering, in all its zones, between that of now and `far` times it (given the price by the month) at which
+/// The price of an offering, in all its zones, between that of now and `far` times it (given the price by
+/// the month) at which
 /// `happens` begins to hold; `None` where it does not up to there.
 fn threshold(
     problem: &Problem,

@@ -10,7 +10,8 @@
 //! node of *a* holds what a node of *b* holds, and a replica serves as much of a load there; it costs no more (nor, at equal cost, by list price) and a
 //! replica's rate-card charge there is no more; *a* has no limit on its nodes; and every limit that
 //! counts *a* counts *b* at least as much (quotas count GPUs of nodes; a spot limit counts *a* only if it
-//! counts *b*); and *a* is in the zone of *b*, or both are in none that is told. Then each node of *b* in a placement can be exchanged for a node of *a* with the same
+//! counts *b*); and *a* is in the zone of *b*, or both are in none that is told. Then each node of *b* in a
+//! placement can be exchanged for a node of *a* with the same
 //! replicas on it: no row gets worse, nor does the cost. So a cheapest placement without *b* exists.
 //!
 //! **Cover of sites.** Site *A* covers *B* when its control plane costs no more and each candidate of *B*

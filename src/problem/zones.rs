@@ -60,7 +60,7 @@ pub(super) fn tell_apart(
     }
     sort(demands, candidates);
     let stranded = demands.iter().filter(|demand| demand.candidates.is_empty());
-    stranded.map(|demand| no_zone(demand)).collect()
+    stranded.map(no_zone).collect()
 }
 
 fn is_spread(demand: &Demand) -> bool {

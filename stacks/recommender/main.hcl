@@ -1,5 +1,5 @@
 # A recommender in two markets: for each of them retrieval on CPUs and ranking on GPUs, behind one
-# gateway. It shows `for_each`, variables with types, environments, spot nodes, spreading and
+# gateway. It shows `for_each`, variables with types, environments, spot nodes, spreading over regions and zones, and
 # autoscaling.
 #
 #   fleetform plan -sandbox stacks/recommender              # two markets, as declared below
@@ -94,8 +94,14 @@ service "retrieval" {
     memory = "16GiB"
   }
 
+  # One index answers while the zone of the other is down.
   placement {
     regions = lookup(local.regions, each.key, ["*"])
+
+    spread {
+      over = "zone"
+      min  = 2
+    }
   }
 
   health {
