@@ -109,6 +109,16 @@ async fn a_zone_walks_from_hcl_to_the_wire() {
         });
         assert_eq!(*constraint, expected);
     }
+    // What `kubectl get nodes -L topology.kubernetes.io/zone` shows.
+    let world = clouds.world().expect("it is in this process");
+    let zones: Vec<String> = world.step(|table| {
+        let pools = table.list("kubernetes/nodes", "").map(|(_, pool)| pool.body["labels"].clone());
+        let labels = pools.flat_map(|labels| labels.as_array().cloned().unwrap_or_default());
+        let zones = labels.filter(|label| label[0] == "topology.kubernetes.io/zone");
+        zones.map(|label| label[1].as_str().unwrap_or_default().to_owned()).collect()
+    });
+    let distinct: std::collections::BTreeSet<&String> = zones.iter().collect();
+    assert_eq!((zones.len(), distinct.len()), (9, 9), "{zones:?}");
     place.run("plan -sandbox -detailed-exitcode stack").ends(0);
 }
 

@@ -53,6 +53,15 @@ pub fn zones_of(region: &str, ids: &[String]) -> Result<Vec<String>, String> {
     ids.iter().map(zone).collect()
 }
 
+/// The zone (`us-east-1a`) that all of these subnets are in, where it is one.
+pub fn only_zone(region: &str, ids: &[&str]) -> Option<String> {
+    let subnets = subnets(region);
+    let mut zones = ids.iter().map(|id| subnets.iter().find(|subnet| subnet.id == *id));
+    let first = zones.next()??;
+    let is_first = |other: Option<&Subnet>| other.is_some_and(|other| other.zone == first.zone);
+    zones.all(is_first).then(|| first.zone.clone())
+}
+
 fn vpcs(region: &str, form: &Form) -> Result<Answer, Refusal> {
     form.only(&[
         "Action",

@@ -445,7 +445,10 @@ fn node_pool(name: &str, region: &str, group: &Value) -> NodePool {
         ("node.kubernetes.io/instance-type", instance_type.clone()),
         ("topology.kubernetes.io/region", region.to_owned()),
     ];
-    let system = system.into_iter().map(|(key, value)| (key.to_owned(), value));
+    let subnets = group["subnets"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let zone = ec2::only_zone(region, &subnets.collect::<Vec<_>>());
+    let zone = zone.map(|zone| ("topology.kubernetes.io/zone", zone));
+    let system = system.into_iter().chain(zone).map(|(key, value)| (key.to_owned(), value));
     let taints = group["taints"].as_array().into_iter().flatten().map(|taint| {
         let effect = EFFECTS.iter().find(|(name, _)| taint["effect"] == *name);
         let effect = effect.map_or("", |(_, effect)| effect).to_owned();

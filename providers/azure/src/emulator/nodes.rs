@@ -323,6 +323,11 @@ fn nodes(body: &Json, location: &str) -> NodePool {
     if row.is_some_and(|row| row.gpu_type.is_some()) {
         labels.push(("kubernetes.azure.com/accelerator".to_owned(), "nvidia".to_owned()));
     }
+    let zones = properties["availabilityZones"].as_array().map_or(&[][..], Vec::as_slice);
+    if let [zone] = zones {
+        let zone = format!("{location}-{}", text(zone));
+        labels.push(("topology.kubernetes.io/zone".to_owned(), zone));
+    }
     let own = properties["nodeLabels"].as_object().into_iter().flatten();
     labels.extend(own.map(|(key, value)| (key.clone(), text(value))));
     let taints = properties["nodeTaints"].as_array().into_iter().flatten();

@@ -296,6 +296,10 @@ pub fn after_change(table: &mut Table, key: &str, set: &Value) -> Option<Value> 
     if config["spot"] == true {
         labels.push(("cloud.google.com/gke-spot".into(), "true".into()));
     }
+    let mut zones = locations(&pool);
+    if let (Some(zone), None) = (zones.next(), zones.next()) {
+        labels.push(("topology.kubernetes.io/zone".into(), zone.into()));
+    }
     labels.sort();
     let taints = config["taints"].as_array().into_iter().flatten().map(|taint| {
         let effect = match text(taint, "effect") {
