@@ -192,6 +192,7 @@ fn reservation(reader: &Reader, regions: &[String]) -> Reservation {
         instance_type: reader.filled("instance_type").unwrap_or_default(),
         nodes: reader.count("nodes", 1, u32::MAX).unwrap_or_default(),
         id: reader.filled("id"),
+        zone: reader.filled("zone"),
         from,
         until,
     }

@@ -163,7 +163,8 @@ static QUOTA: Schema = leaf(&["gpu_type", "max_gpus", "region"]);
 static CAPACITY: Schema = leaf(&["cpus", "gpus", "nodes"]);
 static RATE_CARD: Schema =
     leaf(&["cpu_month", "gpu_month", "memory_gib_month", "network_mbps_month", "storage_tb_month"]);
-static RESERVATION: Schema = leaf(&["from", "id", "instance_type", "nodes", "region", "until"]);
+static RESERVATION: Schema =
+    leaf(&["from", "id", "instance_type", "nodes", "region", "until", "zone"]);
 static NODE: Schema =
     leaf(&["count", "cpus", "gpu_memory", "gpu_type", "gpus", "memory", "price_hour"]);
 

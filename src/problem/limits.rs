@@ -324,6 +324,7 @@ fn nodes_path(stack: &Stack, candidate: &Candidate) -> String {
             reservation.nodes > 0
                 && reservation.region == offering.region
                 && reservation.instance_type == offering.instance_type
+                && reservation.zone == offering.zone
         });
         if let Some(index) = found {
             return format!("cloud.{name}.reservation.{index}");

@@ -188,7 +188,7 @@ pub fn pose(
         let offered = offerings.get(name).map_or(&[][..], Vec::as_slice);
         errors.extend(fit::unknown_regions(stack, cloud, offered));
         all.extend(candidates(cloud, offered));
-        match reservations(stack, cloud, offered) {
+        match reservations(stack, cloud, offered, tariffs.get(name)) {
             Ok(reserved) => all.extend(reserved),
             Err(unknown) => errors.extend(unknown),
         }
@@ -292,7 +292,7 @@ fn candidate(cloud: &Cloud, offering: Offering) -> Candidate {
     Candidate {
         id: offering.id(),
         site: offering.site(),
-        zone: offering.site(),
+        zone: zones::of(&offering),
         usable: Size::of_node(&offering),
         price_hour,
         reserved: false,
@@ -308,6 +308,7 @@ fn reservations(
     stack: &Stack,
     cloud: &Cloud,
     offered: &[Offering],
+    tariff: Option<&Tariff>,
 ) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
     let mut reserved: BTreeMap<String, Candidate> = BTreeMap::new();
     let mut errors = Vec::new();
@@ -324,7 +325,12 @@ fn reservations(
             errors.push(fit::unknown_reservation(stack, &path, reservation, offered));
             continue;
         };
-        let mut reserved_offering = Offering { market: Market::Reserved, ..offering.clone() };
+        errors.extend(zones::unknown(stack, cloud, index, offering, tariff));
+        let mut reserved_offering = Offering {
+            market: Market::Reserved,
+            zone: reservation.zone.clone(),
+            ..offering.clone()
+        };
         let before = reserved.get(&reserved_offering.id()).and_then(|c| c.offering.max_nodes);
         reserved_offering.max_nodes = Some(before.unwrap_or(0).saturating_add(reservation.nodes));
         let candidate = Candidate { reserved: true, ..candidate(cloud, reserved_offering) };

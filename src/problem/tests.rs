@@ -217,6 +217,7 @@ fn clouds_that_say_what_is_not_there() {
         instance_type: "p4de".to_owned(),
         nodes: 1,
         id: None,
+        zone: None,
         from: None,
         until: None,
     });

@@ -6,16 +6,52 @@
 //! use the offering. The demand itself may use only these. A region without zones, and a cluster that exists
 //! already, is one zone, because it fails as a whole for all that is known.
 //!
-//! Nodes that are limited in number (a reservation) are in some zone that nobody told, so a demand that is
-//! spread over zones does without them.
+//! Nodes that are limited in number (a reservation that does not say its zone) are in some zone that nobody told, so
+//! a demand that is spread over zones does without them.
 
 use std::collections::BTreeMap;
 
-use fleetform_contract::{Offering, Tariff};
+use fleetform_contract::{Cloud, Offering, Tariff};
 
 use super::{Candidate, Demand};
-use crate::config::SpreadOver;
+use crate::config::{SpreadOver, Stack, nearest};
 use crate::diagnostic::Diagnostic;
+
+/// What fails together with an offering's nodes: `aws/us-east-1/use1-az1`, or the site.
+pub(super) fn of(offering: &Offering) -> String {
+    match &offering.zone {
+        None => offering.site(),
+        Some(zone) => format!("{}/{zone}", offering.site()),
+    }
+}
+
+/// The diagnostic for a reservation (by its number) in a zone that does not sell what it reserves.
+pub(super) fn unknown(
+    stack: &Stack,
+    cloud: &Cloud,
+    index: usize,
+    offering: &Offering,
+    tariff: Option<&Tariff>,
+) -> Option<Diagnostic> {
+    let zone = cloud.reservations[index].zone.as_ref()?;
+    let zones = sold_in(offering, tariff).unwrap_or_default();
+    if zones.contains(&zone) {
+        return None;
+    }
+    let detail = format!(
+        "A reservation is in the zone `{zone}`, in which {} of {} is not sold.",
+        offering.instance_type, offering.region
+    );
+    let hint = match nearest(zone, zones.iter().map(|zone| zone.as_str())) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!(
+            "its zones: {}",
+            zones.iter().map(|z| z.as_str()).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let path = format!("cloud.{}.reservation.{index}.zone", cloud.name);
+    Some(Diagnostic::error("Unknown zone", detail).at(stack.span(&path)).hint(hint))
+}
 
 /// Tells apart what the demands with a rule over zones may use. Candidates stay ordered by id.
 ///
@@ -72,12 +108,22 @@ fn zones<'a>(
     candidate: &'a Candidate,
     tariffs: &'a BTreeMap<String, Tariff>,
 ) -> Option<Vec<&'a String>> {
-    let Offering { cloud, region, zones: sold, max_nodes, .. } = &candidate.offering;
-    let region = tariffs.get(cloud).and_then(|tariff| tariff.regions.get(region));
+    let offering = &candidate.offering;
+    let zones = sold_in(offering, tariffs.get(&offering.cloud))?;
+    match (&offering.zone, offering.max_nodes) {
+        (Some(_), _) => None,
+        (None, Some(_)) => Some(Vec::new()),
+        (None, None) => Some(zones),
+    }
+}
+
+/// The zones that sell an offering and can hold nodes; `None` in a region without zones.
+fn sold_in<'a>(offering: &'a Offering, tariff: Option<&'a Tariff>) -> Option<Vec<&'a String>> {
+    let region = tariff.and_then(|tariff| tariff.regions.get(&offering.region));
     let known = region.map_or(&[][..], |region| &region.zones);
+    let sold = &offering.zones;
     match (sold.is_empty(), known.is_empty()) {
         (true, true) => None,
-        _ if max_nodes.is_some() => Some(Vec::new()),
         (true, false) => Some(known.iter().collect()),
         (false, true) => Some(sold.iter().collect()),
         (false, false) => Some(sold.iter().filter(|zone| known.contains(zone)).collect()),
@@ -89,12 +135,7 @@ impl Candidate {
     fn in_zone(&self, zone: &str) -> Candidate {
         let offering =
             Offering { zone: Some(zone.to_owned()), zones: Vec::new(), ..self.offering.clone() };
-        Candidate {
-            id: offering.id(),
-            zone: format!("{}/{zone}", self.site),
-            offering,
-            ..self.clone()
-        }
+        Candidate { id: offering.id(), zone: of(&offering), offering, ..self.clone() }
     }
 }
 

@@ -82,6 +82,9 @@ pub struct Reservation {
     pub instance_type: String,
     pub nodes: u32,
     pub id: Option<String>,
+    /// The zone that its nodes are in; `None` where nobody said.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// First and last day (UTC) on which it holds, as `2026-01-31`; `None` where it is open.
     #[serde(default)]
     pub from: Option<String>,

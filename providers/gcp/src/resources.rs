@@ -198,7 +198,9 @@ fn location_policy(pool: &Pool) -> &'static str {
 fn reservation(cloud: &Cloud, site: &Site, pool: &Pool) -> Option<Value> {
     let offering = &pool.offering;
     let found = cloud.reservations.iter().find(|reservation| {
-        reservation.region == site.region && reservation.instance_type == offering.instance_type
+        reservation.region == site.region
+            && reservation.instance_type == offering.instance_type
+            && (reservation.zone == offering.zone || offering.market != Market::Reserved)
     })?;
     match (offering.market, &found.id) {
         (Market::Spot, _) => None,
@@ -388,6 +390,7 @@ mod tests {
             instance_type: "a2-highgpu-1g".into(),
             nodes: 2,
             id: Some("r-1".into()),
+            zone: None,
             from: None,
             until: None,
         }];

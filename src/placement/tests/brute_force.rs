@@ -446,6 +446,7 @@ pub(super) fn random(seed: u64) -> World {
                 instance_type: of.instance_type.clone(),
                 nodes: 1 + dice.roll(2) as u32,
                 id: None,
+                zone: None,
                 from: None,
                 until: None,
             });

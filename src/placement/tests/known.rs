@@ -117,6 +117,7 @@ fn discounts_and_reservations_change_what_a_node_costs() {
         instance_type: "p5".to_owned(),
         nodes: 2,
         id: None,
+        zone: None,
         from: None,
         until: None,
     });
@@ -141,6 +142,7 @@ fn a_reservation_holds_from_its_first_day_to_its_last() {
         instance_type: "p5".to_owned(),
         nodes: 1,
         id: None,
+        zone: None,
         from: Some("2026-03-01".to_owned()),
         until: Some("2026-03-31".to_owned()),
     });

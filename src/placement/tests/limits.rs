@@ -254,6 +254,7 @@ fn a_reservation_alone_is_too_small() {
             instance_type: "g".to_owned(),
             nodes: 3,
             id: None,
+            zone: None,
             from: None,
             until: None,
         };

@@ -173,6 +173,34 @@ fn reserved_nodes_are_in_a_zone_that_nobody_told() {
 }
 
 #[test]
+fn a_reservation_that_says_its_zone_is_used_there() {
+    let mut world = chat(3, over_zones(Some(3), None)).say(&["cloud.aws.reservation.0.zone"]);
+    let reservation = Reservation {
+        region: "r1".to_owned(),
+        instance_type: "large".to_owned(),
+        nodes: 9,
+        zone: Some("b".to_owned()),
+        ..Reservation::default()
+    };
+    let aws = world.stack.clouds.get_mut("aws").expect("it is there");
+    aws.reservations.push(reservation);
+    let placement = world.solve();
+    let small = |zone: &str| format!("aws/r1/small@{zone}/on_demand");
+    let expected = ["aws/r1/large@b/reserved".to_owned(), small("a"), small("c")];
+    assert_eq!(placement.rentals.keys().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(placement.cost.total_month, 730.0 * 2.0);
+    // Who has no rule takes what is paid for.
+    world.stack.workloads.insert("plain".to_owned(), service("plain", 4, 1));
+    assert_eq!(world.solve().cost.total_month, 730.0 * 2.0);
+
+    world.stack.clouds.get_mut("aws").expect("it is there").reservations[0].zone =
+        Some("d".to_owned());
+    let text = world.refusal();
+    assert!(text.contains("Unknown zone (at cloud.aws.reservation.0.zone)"), "{text}");
+    assert!(text.contains("in the zone `d`, in which large of r1 is not sold"), "{text}");
+}
+
+#[test]
 fn the_checker_refuses_too_many_in_a_zone_and_zones_that_nobody_knows() {
     let world = chat(3, over_zones(Some(3), None));
     let problem = world.problem();
