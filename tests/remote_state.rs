@@ -305,6 +305,25 @@ fn an_encrypted_state_without_its_block_says_so() {
     refused.says("the stack has no `encryption` block").says("Say in the `fleetform` block");
 }
 
+#[test]
+fn a_state_in_clear_in_the_place_of_an_encrypted_one_is_told() {
+    let block = "  encryption {\n    key_file = \"key\"\n  }";
+    let place = place(block);
+    let state = place.path().join(".fleetform/sandbox/state");
+    let told = |ran: &Ran| ran.err.contains("The state is not encrypted yet");
+    std::fs::write(place.path().join("key"), "7f".repeat(32)).expect("written");
+    run(&place, "apply -sandbox -auto-approve stack", &[]).ends(0);
+    assert!(!told(&run(&place, "plan -sandbox stack", &[]).ends(0)), "it is encrypted");
+    // Somebody without the key begins another one there.
+    std::fs::remove_dir_all(&state).expect("removed");
+    place.edit(block, "");
+    run(&place, "apply -sandbox -auto-approve stack", &[]).ends(0);
+    place.edit("fleetform {\n", &format!("fleetform {{\n{block}"));
+    assert!(told(&run(&place, "plan -sandbox stack", &[]).ends(0)), "it is in clear");
+    run(&place, "state rekey -sandbox -stack-dir stack", &[]).ends(0);
+    assert!(!told(&run(&place, "plan -sandbox stack", &[]).ends(0)), "it is encrypted again");
+}
+
 /// A state of the sandbox with some history: two snapshots and a few hundred batches.
 struct Grown {
     place: Place,

@@ -165,6 +165,7 @@ impl<'a> Session<'a> {
         let key = journal.read(|log| log.state().secret_key()).await;
         let config = setting.config(key)?;
         let (files, mut stack) = evaluate(screen, setting, &config)?;
+        stack.warnings.extend(store.was_in_clear().then(|| in_clear(&store)));
         let lineage = journal.read(|log| log.state().lineage().to_owned()).await;
         let running = match setting.sandbox {
             true => Some(enter_sandbox(&mut stack, setting).await?),
@@ -452,6 +453,17 @@ async fn open_state(
     let store = store(stack, setting)?;
     let opened = Log::open(Arc::clone(&store) as Arc<dyn Store>, writer, genesis).await;
     opened.map(|log| (Journal::new(log), store)).map_err(|error| vec![unreadable(&error)])
+}
+
+fn in_clear(store: &SealedStore) -> Diagnostic {
+    Diagnostic::warning(
+        "The state is not encrypted yet",
+        format!(
+            "The stack has an `encryption` block, and nothing in {} is encrypted. Where encryption was turned on just now that is as it should be, and what comes now is encrypted. Where it was on before, somebody has put another state there.",
+            store.place(fleetform_state::Kept::Batch(1))
+        ),
+    )
+    .hint("`fleetform state rekey` encrypts what is there")
 }
 
 /// The sandbox's states are reproducible, as its world is: a lineage and a key from the names.

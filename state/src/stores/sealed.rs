@@ -23,6 +23,8 @@ pub struct SealedStore {
     keys: Keys,
     /// Whether a sealed batch was seen: nothing in clear may follow it.
     has_sealed: AtomicBool,
+    /// Whether one in clear was.
+    has_clear: AtomicBool,
 }
 
 /// What is kept, by how it is kept.
@@ -38,7 +40,12 @@ pub struct Sealing {
 
 impl SealedStore {
     pub fn new(inner: Arc<dyn Store>, keys: Keys) -> SealedStore {
-        SealedStore { inner, keys, has_sealed: AtomicBool::new(false) }
+        SealedStore {
+            inner,
+            keys,
+            has_sealed: AtomicBool::new(false),
+            has_clear: AtomicBool::new(false),
+        }
     }
 
     pub fn keys(&self) -> &Keys {
@@ -48,6 +55,13 @@ impl SealedStore {
     /// Whether what is written is sealed.
     pub fn seals(&self) -> bool {
         self.keys.seals()
+    }
+
+    /// Whether all that was read is in clear although what is written is sealed: encryption was turned on
+    /// just now, or somebody has put another state in the place of the one that was sealed.
+    pub fn was_in_clear(&self) -> bool {
+        let seen = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        self.seals() && seen(&self.has_clear) && !seen(&self.has_sealed)
     }
 
     /// How the batches are kept.
@@ -180,6 +194,8 @@ impl Store for SealedStore {
                     format!("{} is not encrypted, although what is before it is", self.place(kept)),
                     "Nobody who has the key wrote this. Restore the state from a backup.",
                 ));
+            } else {
+                self.has_clear.store(true, Ordering::Relaxed);
             }
             opened.push(Batch { first, bytes: self.open(kept, bytes)? });
         }
