@@ -42,7 +42,7 @@ pub fn resources(
     let mut resources = Vec::new();
     let sites: Vec<&Site> = sites.iter().filter(|site| site.cloud == cloud.name).collect();
     if let Some(site) = sites.first() {
-        resources.extend(expansion.roles(&site.region));
+        resources.extend(expansion.roles(site));
     }
     for site in sites {
         resources.push(expansion.cluster(site));
@@ -96,19 +96,19 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    fn roles(&self, region: &str) -> Vec<Resource> {
+    fn roles(&self, site: &Site) -> Vec<Resource> {
         let settings = &self.cloud.cluster;
         let kinds = [
             (CLUSTER_ROLE, settings.cluster_role_arn.is_none()),
             (NODE_ROLE, settings.node_role_arn.is_none()),
         ];
         let wanted = kinds.into_iter().filter(|(_, wanted)| *wanted);
-        wanted.flat_map(|(kind, _)| self.role(&kind, region)).collect()
+        wanted.flat_map(|(kind, _)| self.role(&kind, site)).collect()
     }
 
-    fn role(&self, kind: &RoleKind, region: &str) -> Vec<Resource> {
+    fn role(&self, kind: &RoleKind, site: &Site) -> Vec<Resource> {
         let address = self.role_address(kind);
-        let name = role_name(&self.owner.stack, &self.cloud.name, kind.key);
+        let name = role_name(&site.cluster, &self.cloud.name, kind.key);
         let trust = serde_json::json!({
             "Version": "2012-10-17",
             "Statement": [{
@@ -126,7 +126,7 @@ impl Expansion<'_> {
         ]);
         let mut resources = vec![self.resource(address.clone(), role, Vec::new())];
         for policy in kind.policies {
-            let partition = text::partition(region);
+            let partition = text::partition(&site.region);
             let attachment = attributes([
                 ("role", name.as_str().into()),
                 ("policy_arn", format!("arn:{partition}:iam::aws:policy/{policy}").into()),
@@ -282,9 +282,10 @@ impl Expansion<'_> {
     }
 }
 
-/// IAM allows 64 characters: letters, digits and `_+=,.@-`.
-fn role_name(stack: &str, cloud: &str, kind: &str) -> String {
-    let name = format!("{ROLE_PREFIX}{stack}-{cloud}-{kind}");
+/// Named after the clusters, whose names differ by environment: IAM has one name for a whole account. It
+/// allows 64 characters: letters, digits and `_+=,.@-`.
+fn role_name(cluster: &str, cloud: &str, kind: &str) -> String {
+    let name = format!("{ROLE_PREFIX}{cluster}-{cloud}-{kind}");
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     let plain: String = name.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
     text::fit(&plain, 64)
