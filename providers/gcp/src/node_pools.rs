@@ -65,8 +65,17 @@ pub async fn create(
         }
         break;
     }
-    let made = get(client, &name).await.map_err(error)?;
-    let made = made.ok_or_else(|| Error::lost(format!("{name} was made and is not there")))?;
+    let read = || async {
+        let made = get(client, &name).await.map_err(error)?;
+        made.ok_or_else(|| Error::lost(format!("{name} was made and is not there")))
+    };
+    let mut made = read().await?;
+    // Google taints a pool with GPUs where the cluster has another one, which may be about to go.
+    let late = changes(&made, &wanted(&desired.attributes), false);
+    if !late.is_empty() {
+        change(transport, &name, &location, late, progress).await?;
+        made = read().await?;
+    }
     Ok(remote(&name, &made))
 }
 
@@ -150,11 +159,7 @@ pub async fn update(
         let operation = request.send().await.map_err(error)?;
         transport.finish(&location, operation, progress).await?;
     }
-    for change in changes(&now, &wanted, resize) {
-        let request = client.update_node_pool().with_request(change.set_name(&name));
-        let operation = request.send().await.map_err(error)?;
-        transport.finish(&location, operation, progress).await?;
-    }
+    change(transport, &name, &location, changes(&now, &wanted, resize), progress).await?;
     if resize {
         let request =
             client.set_node_pool_size().set_name(&name).set_node_count(wanted.initial_node_count);
@@ -164,6 +169,23 @@ pub async fn update(
     let now = get(client, &name).await.map_err(error)?;
     let now = now.ok_or_else(|| Error::lost(format!("{name} was updated and is not there")))?;
     Ok(remote(&name, &now))
+}
+
+/// Makes these changes, one after the other.
+async fn change(
+    transport: &Transport,
+    name: &str,
+    location: &str,
+    changes: Vec<UpdateNodePoolRequest>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let client = transport.container().await?;
+    for change in changes {
+        let request = client.update_node_pool().with_request(change.set_name(name));
+        let operation = request.send().await.map_err(error)?;
+        transport.finish(location, operation, progress).await?;
+    }
+    Ok(())
 }
 
 /// What `UpdateNodePool` changes, one thing a call, as Terraform's provider does it.
