@@ -24,7 +24,7 @@ use crate::cli::screen::Screen;
 use crate::cli::session::{Injected, SANDBOX_SEED, Session, Setting};
 use crate::cli::{Ended, lock};
 use crate::diagnostic::Diagnostic;
-use crate::plan::Plan;
+use crate::plan::{Plan, at, differences};
 
 pub use super::given::{EMPTY, Random, STACK};
 
@@ -146,7 +146,18 @@ impl Place {
             let plan = self.plan().await;
             let effects: Vec<String> = plan
                 .effects()
-                .map(|change| format!("{:?} {}", change.action, change.address))
+                .map(|change| {
+                    let (Some(before), Some(after)) = (&change.before, &change.after) else {
+                        return format!("{:?} {}", change.action, change.address);
+                    };
+                    let paths = differences(&before.attributes, after);
+                    let pairs = paths.iter().map(|path| {
+                        let values = (at(&before.attributes, path), at(after, path));
+                        format!("{}: {values:?}", path.join("."))
+                    });
+                    let pairs: Vec<String> = pairs.collect();
+                    format!("{:?} {} {pairs:?}", change.action, change.address)
+                })
                 .collect();
             assert!(!plan.has_changes(), "{context} ({caller}): {effects:?} is left to do");
             let state = self.state().await;
@@ -454,14 +465,18 @@ impl Place {
                 known.insert(address, record.clone());
                 let site = format!("{name}/{region}");
                 // One that is still being made, or is on its way out, has nothing in it that counts.
+                let world = self.running.world().expect("it is ours");
+                let within = format!("{site}/");
+                if !world.step(|table| table.clusters().iter().any(|up| up.starts_with(&within))) {
+                    continue;
+                }
                 let Ok(objects) = session.clouds.objects(name, Some(&site), Some(&record)).await
                 else {
                     continue;
                 };
                 match objects.list(&session.owner.stack).await {
                     Ok(inside) => found.extend(inside.into_iter().map(|(mark, _)| mark.address)),
-                    // It was on its way out, and is gone by now.
-                    Err(_) if provider.read(record.reference()).await?.is_none() => {}
+                    Err(_) if provider.is_leaving(record.reference()).await? => {}
                     Err(error) => return Err(error),
                 }
             }
