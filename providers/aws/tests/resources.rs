@@ -141,10 +141,16 @@ fn reserved_nodes_are_bought_on_demand() {
 fn names_fit_and_stay_apart() {
     let owner = Owner { stack: format!("Größe {}", "x".repeat(80)), lineage: "l".into() };
     let second = Cloud { name: "aws-dev".into(), ..cloud() };
-    let sites = |cloud: &Cloud| Site { cloud: cloud.name.clone(), ..site(cloud, 1) };
     let mut names = std::collections::BTreeSet::new();
-    for cloud in [&cloud(), &second] {
-        for resource in resources(cloud, &[sites(cloud)], &[], &owner) {
+    // Two environments of one stack, whose clusters are told apart.
+    let fleets = [cloud(), second].into_iter().flat_map(|cloud| {
+        ["", "-prod"].map(|environment| {
+            let cluster = format!("{}{environment}", owner.stack);
+            (cloud.clone(), Site { cluster, cloud: cloud.name.clone(), ..site(&cloud, 1) })
+        })
+    });
+    for (cloud, site) in fleets {
+        for resource in resources(&cloud, &[site], &[], &owner) {
             if resource.address.kind != "aws_iam_role" {
                 continue;
             }
@@ -153,7 +159,7 @@ fn names_fit_and_stay_apart() {
             assert!(names.insert(name.to_owned()), "{name} twice");
         }
     }
-    assert_eq!(names.len(), 4);
+    assert_eq!(names.len(), 8);
     let mut registry = registry();
     registry.repositories[0].image = "Chat_Server".into();
     let made = resources(&cloud(), &[], &[registry], &common::owner());

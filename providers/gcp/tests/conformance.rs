@@ -310,6 +310,22 @@ async fn drift_behind_our_back_is_seen() {
 }
 
 #[tokio::test]
+async fn a_pool_beside_one_that_goes_is_made_without_googles_taint() {
+    let sandbox = sandbox().await;
+    let provider = &*sandbox.provider;
+    let cpu = pool(provider, "e2-standard-4", Market::OnDemand, 1);
+    let gpu = pool(provider, "n1-standard-8+T4:1", Market::OnDemand, 1);
+    for resource in provider.resources(&[site(vec![cpu])], &[], &owner()) {
+        create(provider, &resource).await;
+    }
+    // Found by the simulation: the pool with GPUs is the only one that is wanted, and the other is there still.
+    let wanted = provider.resources(&[site(vec![gpu])], &[], &owner());
+    let made = create(provider, &wanted[1]).await;
+    assert_eq!(wanted[1].attributes["node_config"].at("0.taint"), None);
+    assert_eq!(made.attributes["node_config"].at("0.taint"), None, "{made:?}");
+}
+
+#[tokio::test]
 async fn what_is_not_ours_is_refused_and_left_alone() {
     let sandbox = sandbox().await;
     let ours = sandbox.provider.resources(&[site(Vec::new())], &[registry()], &owner());
