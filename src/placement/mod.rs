@@ -16,18 +16,14 @@ use crate::diagnostic::Diagnostic;
 use crate::problem::{Problem, Rule};
 
 mod check;
-mod compose;
-mod dive;
 mod explain;
 mod export;
 mod formulation;
-mod knapsack;
-mod master;
+mod large;
 mod model;
 mod moves;
 mod packing;
 mod pareto;
-mod price;
 mod reduce;
 mod relax;
 mod running;
@@ -181,16 +177,47 @@ impl Placement {
 /// not pass [`check`](check()).
 pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
     let groups = reduce::groups(problem);
+    let quick = match is_large(problem) {
+        true => large::placement(problem, &groups),
+        false => None,
+    };
+    if let Some(quick) = &quick
+        && quick.proof.gap <= NEAR
+    {
+        return within_budget(problem, quick.clone());
+    }
     let kept = reduce::undominated(problem, &groups);
-    solve_among(problem, &groups, &kept)
+    let pairs = groups.iter().flat_map(|group| &group.candidates);
+    let pairs = pairs.filter(|candidate| kept.binary_search(candidate).is_ok()).count();
+    let exact = match quick {
+        Some(quick) if pairs + kept.len() > EXACT => return within_budget(problem, quick),
+        Some(quick) => solve_among(problem, &groups, &kept).map_or(quick.clone(), |exact| better(exact, quick)),
+        None => return solve_among(problem, &groups, &kept),
+    };
+    within_budget(problem, exact)
 }
 
-/// So many groups with rules on spreading among them are solved exactly, however many candidates they may
-/// use: whole nodes say little of how few replicas must be how far apart.
-const FEW: usize = 20;
+/// The cheaper of two placements of one problem, with the higher bound.
+fn better(one: Placement, other: Placement) -> Placement {
+    let bound = one.proof.bound_month.max(other.proof.bound_month);
+    let objective = |placement: &Placement| placement.proof.objective_month;
+    let mut best = if objective(&other) < objective(&one) - 1e-6 { other } else { one };
+    let Proof { objective_month, moves_month, packing_cuts, .. } = best.proof;
+    best.proof = proof(objective_month - moves_month, moves_month, bound, packing_cuts);
+    best
+}
 
-fn is_spread(problem: &Problem) -> bool {
-    problem.demands.iter().any(|demand| !demand.rules.spread.is_empty())
+/// Problems with fewer pairs of a workload and an offering go to the exact search alone.
+const LARGE: usize = 3_000;
+/// A gap that is near enough for a large problem.
+const NEAR: f64 = 1e-3;
+/// Up to so many columns the exact search is quick.
+const EXACT: usize = 1_000;
+
+fn is_large(problem: &Problem) -> bool {
+    let pairs = problem.demands.iter().map(|demand| demand.candidates.len());
+    // Whole nodes know nothing of what runs already.
+    pairs.sum::<usize>() > LARGE && moves::held(problem).seats.is_empty()
 }
 
 fn solve_among(
@@ -201,14 +228,6 @@ fn solve_among(
     if groups.is_empty() {
         let proof = Proof { solver: model::solver(), ..Proof::default() };
         return Ok(Placement { proof, ..Placement::default() });
-    }
-    // Whole nodes know nothing of what runs already.
-    if problem.ceiling.is_none()
-        && (groups.len() > FEW || !is_spread(problem))
-        && moves::held(problem).seats.is_empty()
-        && let Some(placement) = compose::placement(problem, groups, kept)
-    {
-        return within_budget(problem, placement);
     }
     let cheapest = match search::cheapest(problem, groups, kept) {
         Ok(cheapest) => cheapest,

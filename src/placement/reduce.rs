@@ -14,6 +14,11 @@
 //! placement can be exchanged for a node of *a* with the same
 //! replicas on it: no row gets worse, nor does the cost. So a cheapest placement without *b* exists.
 //!
+//! **Cover from afar.** Candidate *a* of another site covers *b* when it covers it as within a site and a node of it
+//! costs less by at least the control plane of its site: the first node that is exchanged pays for opening that.
+//! Groups whose replicas may not leave one by one (spread, one site, apart from or near others, stored weights,
+//! latency that counts) forbid it.
+//!
 //! **Cover of sites.** Site *A* covers *B* when its control plane costs no more and each candidate of *B*
 //! is covered by one of *A*. Everything at *B* can move to *A* at once, with its nodes. Groups that must be
 //! spread over regions (or clouds, where *A* and *B* differ in it) forbid that, for they may need *B*, and so do
@@ -136,6 +141,17 @@ pub(super) fn undominated(problem: &Problem, groups: &[Group]) -> Vec<usize> {
                     .any(|&a| a != b && cover.holds(a, b) && (a < b || !cover.holds(b, a)))
         });
     }
+    let mut left: Vec<usize> = sites.values().flatten().copied().collect();
+    left.sort_by(|a, b| cover.price(*a).total_cmp(&cover.price(*b)).then(a.cmp(b)));
+    if problem.ceiling.is_none() && problem.weights.is_none() {
+        for candidates in sites.values_mut() {
+            candidates.retain(|&b| {
+                let cheaper = left.iter().copied().take_while(|a| cover.price(*a) < cover.price(b));
+                held.contains_key(&b) || cover.is_bound(b) || !cheaper.into_iter().any(|a| cover.holds_from_afar(a, b))
+            });
+        }
+        sites.retain(|_, candidates| !candidates.is_empty());
+    }
     let sites: Vec<(&str, Vec<usize>)> = sites.into_iter().collect();
     let covers = |a: usize, b: usize| cover.site_holds(&sites[a], &sites[b]);
     let is_held = |site: usize| sites[site].1.iter().any(|index| held.contains_key(index));
@@ -221,6 +237,32 @@ impl<'a> Cover<'a> {
         limits.all(|limit| self.limits[b].contains(limit) && gpus_are_fine(limit))
             && self.serves_as_much(a, b)
             && self.charges_no_more(a, b)
+    }
+
+    fn price(&self, candidate: usize) -> f64 {
+        self.problem.candidates[candidate].price_month()
+    }
+
+    /// Whether nodes of `a` are so much cheaper that they pay for another site.
+    fn holds_from_afar(&self, a: usize, b: usize) -> bool {
+        let site = &self.problem.candidates[a].site;
+        let opening = self.problem.sites.get(site).map_or(0.0, |site| site.price_month);
+        self.price(a) + opening < self.price(b) && self.holds(a, b)
+    }
+
+    /// Whether a group that may use it is not free to leave its site with some of its replicas alone.
+    fn is_bound(&self, candidate: usize) -> bool {
+        self.users_of(candidate).any(|group| {
+            let mut demands = self.groups[group].demands.iter();
+            demands.any(|index| {
+                let demand = &self.problem.demands[*index];
+                demand.together
+                    || demand.elsewhere
+                    || !demand.rules.spread.is_empty()
+                    || self.apart.contains(index)
+                    || self.problem.stored.iter().any(|stored| stored.demands.contains(index))
+            })
+        })
     }
 
     fn serves_as_much(&self, a: usize, b: usize) -> bool {

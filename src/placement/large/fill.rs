@@ -1,0 +1,273 @@
+//! Whole nodes with what is on them, one after the other: always the one whose content is worth most for its price.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::prices::Prices;
+use super::scene::{Part, Scene};
+use crate::config::SpreadOver;
+use crate::placement::packing::{Amounts, fitting};
+
+/// One node and what is on it.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub place: usize,
+    pub free: Amounts,
+    /// (part, replicas)
+    pub content: Vec<(usize, u32)>,
+}
+
+/// Parts at places, with what replicas are worth.
+#[derive(Clone)]
+pub(super) struct Market<'a> {
+    pub scene: &'a Scene<'a>,
+    pub prices: &'a Prices,
+    pub parts: Vec<Part>,
+    /// By place: what a node costs with what its limits are worth.
+    pub node: Vec<f64>,
+    /// By part: the places it may be at that can be of use, the best first.
+    pub options: Vec<Vec<usize>>,
+    /// By part: what one unit is worth.
+    pub value: Vec<f64>,
+    /// By place: who may use it, in the order in which a node is filled.
+    pub residents: Vec<Vec<Resident>>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Resident {
+    pub part: usize,
+    pub rate: f64,
+    /// What one unit is worth here: what it stands for where it stands for least, less its own charge.
+    pub value: f64,
+    pub charge: f64,
+}
+
+/// Places by what a replica stands for, and by what it costs alone.
+const BEST: usize = 8;
+const ALONE: usize = 4;
+
+/// How much is placed, and how much of limits is taken.
+#[derive(Clone)]
+pub(super) struct Taken {
+    /// By part, in its units.
+    pub left: Vec<f64>,
+    /// By limit.
+    pub caps: Vec<f64>,
+}
+
+impl<'a> Market<'a> {
+    pub fn new(
+        scene: &'a Scene<'a>,
+        parts: Vec<Part>,
+        prices: &'a Prices,
+        kept: &[usize],
+    ) -> Market<'a> {
+        let node = (0..scene.places.len()).map(|place| prices.node(scene, place)).collect();
+        let mut is_kept = vec![false; scene.places.len()];
+        kept.iter().for_each(|place| is_kept[*place] = true);
+        let mut residents: Vec<Vec<(f64, f64, Resident)>> = Vec::new();
+        residents.resize_with(scene.places.len(), Vec::new);
+        let mut options_of = Vec::new();
+        let mut values = Vec::new();
+        let mut by_part: Vec<Vec<(f64, f64, usize)>> = Vec::new();
+        for part in &parts {
+            let priced = priced(scene, prices, part);
+            let mine = options(scene, &priced);
+            values.push(priced.first().map_or(0.0, |one| one.0));
+            mine.iter().for_each(|place| is_kept[*place] = true);
+            options_of.push(mine);
+            by_part.push(priced);
+        }
+        for (number, (part, priced)) in parts.iter().zip(&by_part).enumerate() {
+            let value = values[number];
+            for &(seat, _, place) in priced.iter().filter(|one| is_kept[one.2]) {
+                let there = &scene.places[place];
+                let density = if seat > 0.0 { value / seat } else { 1.0 };
+                let shares = part.size.iter().zip(there.capacity).filter(|(_, has)| *has > 0);
+                let share = shares.map(|(size, has)| *size as f64 / has as f64).fold(0.0, f64::max);
+                let resident = Resident {
+                    part: number,
+                    rate: part.rate(there),
+                    value,
+                    charge: part.charge(there),
+                };
+                // Nearly equal worth: the larger first.
+                residents[place].push(((density * 50.0).floor(), share, resident));
+            }
+        }
+        let ordered = |mut all: Vec<(f64, f64, Resident)>| -> Vec<Resident> {
+            all.sort_by(|a, b| {
+                b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.part.cmp(&b.2.part))
+            });
+            all.into_iter().map(|(_, _, resident)| resident).collect()
+        };
+        let residents = residents.into_iter().map(ordered).collect();
+        let options = options_of;
+        Market { scene, prices, parts, node, options, value: values, residents }
+    }
+
+    /// The same part elsewhere.
+    pub fn give(&mut self, part: usize, candidates: Vec<u32>, given: Option<(SpreadOver, usize)>) {
+        let one = &mut self.parts[part];
+        (one.candidates, one.given) = (candidates, given);
+        self.options[part] = options(self.scene, &priced(self.scene, self.prices, one));
+    }
+
+    /// Everything is to be placed still.
+    pub fn untaken(&self) -> Taken {
+        Taken {
+            left: self.parts.iter().map(|part| part.amount).collect(),
+            caps: vec![0.0; self.scene.caps.len()],
+        }
+    }
+
+    /// Fills a node of a place with what is left, and says what that is worth.
+    pub fn content(&self, place: usize, taken: &Taken) -> (f64, Vec<(usize, u32)>) {
+        let mut free = self.scene.places[place].capacity;
+        let mut worth = 0.0;
+        let mut content = Vec::new();
+        for resident in &self.residents[place] {
+            let left = taken.left[resident.part];
+            if left <= 1e-9 {
+                continue;
+            }
+            let size = &self.parts[resident.part].size;
+            if size.iter().zip(&free).any(|(size, free)| size > free) {
+                continue;
+            }
+            let wanted = (left / resident.rate - 1e-9).ceil();
+            let count = f64::from(fitting(size, &free)).min(wanted) as u32;
+            if count > 0 {
+                take(&mut free, size, count);
+                let units = left.min(f64::from(count) * resident.rate);
+                worth += resident.value * units - resident.charge * f64::from(count);
+                content.push((resident.part, count));
+            }
+        }
+        (worth, content)
+    }
+
+    /// How many such nodes the limits have room for, at most so many.
+    pub fn room(&self, place: usize, content: &[(usize, u32)], taken: &Taken, most: u32) -> u32 {
+        let there = &self.scene.places[place];
+        let room = there.caps.iter().map(|cap| {
+            let each = self.cap_use(*cap, place, content);
+            let left = self.scene.caps[*cap].max - taken.caps[*cap];
+            if each > 0.0 { ((left / each + 1e-9).floor()).max(0.0) } else { f64::from(most) }
+        });
+        room.fold(f64::from(most), f64::min) as u32
+    }
+
+    fn cap_use(&self, cap: usize, place: usize, content: &[(usize, u32)]) -> f64 {
+        let seats = content.iter().map(|(part, count)| {
+            self.scene.seat_use(cap, &self.parts[*part]) * f64::from(*count)
+        });
+        self.scene.node_use(cap, &self.scene.places[place]) + seats.sum::<f64>()
+    }
+
+    /// Counts nodes as taken, or as given back where `nodes` is negative.
+    pub fn count(&self, place: usize, content: &[(usize, u32)], taken: &mut Taken, nodes: f64) {
+        for cap in &self.scene.places[place].caps {
+            taken.caps[*cap] += nodes * self.cap_use(*cap, place, content);
+        }
+        for (part, count) in content {
+            let rate = self.parts[*part].rate(&self.scene.places[place]);
+            taken.left[*part] -= nodes * f64::from(*count) * rate;
+        }
+    }
+
+    pub fn node_of(&self, place: usize, content: Vec<(usize, u32)>) -> Node {
+        let mut free = self.scene.places[place].capacity;
+        for (part, count) in &content {
+            take(&mut free, &self.parts[*part].size, *count);
+        }
+        Node { place, free, content }
+    }
+
+    /// Nodes for everything, each time those that are worth most for their price. `None` where limits leave no
+    /// place for something.
+    pub fn fill(&self) -> Option<(Vec<Node>, Taken)> {
+        let mut taken = self.untaken();
+        let mut nodes = Vec::new();
+        let mut heap = BinaryHeap::new();
+        let ratio = |place: usize, worth: f64| match self.node[place] {
+            price if price > 0.0 => worth / price,
+            _ => f64::MAX,
+        };
+        for place in 0..self.residents.len() {
+            if !self.residents[place].is_empty() {
+                heap.push((Ordered(f64::MAX), Reverse(place)));
+            }
+        }
+        while let Some((_, Reverse(place))) = heap.pop() {
+            let (worth, content) = self.content(place, &taken);
+            if content.is_empty() {
+                continue;
+            }
+            let now = Ordered(ratio(place, worth));
+            if heap.peek().is_some_and(|(next, _)| now < *next) {
+                heap.push((now, Reverse(place)));
+                continue;
+            }
+            let times = content.iter().map(|(part, count)| {
+                let rate = self.parts[*part].rate(&self.scene.places[place]);
+                (taken.left[*part] / (rate * f64::from(*count)) + 1e-9).floor().max(1.0) as u32
+            });
+            let times = self.room(place, &content, &taken, times.min().unwrap_or(1));
+            if times == 0 {
+                continue;
+            }
+            self.count(place, &content, &mut taken, f64::from(times));
+            nodes.extend((0..times).map(|_| self.node_of(place, content.clone())));
+            heap.push((now, Reverse(place)));
+        }
+        taken.left.iter().all(|left| *left <= 1e-9).then_some((nodes, taken))
+    }
+}
+
+/// Places of a part: what a unit stands for, what it costs where the part is alone, and the place; the best first.
+fn priced(scene: &Scene, prices: &Prices, part: &Part) -> Vec<(f64, f64, usize)> {
+    let priced = part.candidates.iter().map(|&place| {
+        let there = &scene.places[place as usize];
+        let seat = prices.unit(scene, part, place);
+        let fit = f64::from(fitting(&part.size, &there.capacity));
+        let fit = fit.min((part.amount / part.rate(there)).ceil()).max(1.0);
+        let alone = (there.price / fit + part.charge(there)) / part.rate(there);
+        (seat, alone, place as usize)
+    });
+    let mut priced: Vec<_> = priced.collect();
+    priced.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    priced
+}
+
+/// The places that can be of use.
+fn options(scene: &Scene, priced: &[(f64, f64, usize)]) -> Vec<usize> {
+    let mut options: Vec<usize> = priced.iter().take(BEST).map(|one| one.2).collect();
+    let mut cheap: Vec<(f64, usize)> = priced.iter().map(|one| (one.1, one.2)).collect();
+    cheap.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    options.extend(cheap.iter().take(ALONE).map(|one| one.1));
+    // What has a limit may be full.
+    let unlimited = priced.iter().filter(|one| scene.places[one.2].caps.is_empty());
+    options.extend(unlimited.take(2).map(|one| one.2));
+    options.sort_unstable();
+    options.dedup();
+    options
+}
+
+pub(super) fn take(free: &mut Amounts, size: &Amounts, count: u32) {
+    for (free, size) in free.iter_mut().zip(size) {
+        *free -= size * u64::from(count);
+    }
+}
+
+/// A number that is none of those that cannot be compared.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Ordered(f64);
+
+impl Eq for Ordered {}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Ordered) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}

@@ -1,0 +1,545 @@
+//! Takes a few nodes apart and puts what was on them elsewhere, as long as that saves something (ruin and recreate:
+//! Schrimpf et al., 2000). The order of trials is fixed.
+
+use super::fill::{Market, Node, Taken, take};
+use super::scene::Part;
+use crate::config::SpreadOver;
+use crate::placement::packing::fitting;
+
+struct Improving<'a> {
+    market: Market<'a>,
+    /// Nodes, of which some are taken apart.
+    nodes: Vec<Option<Node>>,
+    taken: Taken,
+    /// By type of GPU: nodes, and those of them with room for more.
+    by_kind: Vec<Vec<usize>>,
+    roomy: Vec<Vec<usize>>,
+    /// Nodes whose content is not worth their price, the worst first.
+    wasteful: Vec<usize>,
+    /// By site: how many nodes are there.
+    at_site: Vec<u32>,
+    /// By part, by place.
+    allowed: Vec<Vec<u64>>,
+    dice: Dice,
+}
+
+/// Trials for each wasteful node, and at least and at most.
+const TRIALS: usize = 100;
+const LEAST: usize = 1_000;
+const MOST: usize = 60_000;
+/// Of all runs, and how many runs at most.
+const ALL: usize = 100_000;
+const RUNS: usize = 4;
+
+/// The cheapest nodes that a few runs find, and where parts are in them.
+pub(super) fn improved(market: &Market, nodes: &[Node], taken: &Taken) -> (Vec<Part>, Vec<Node>) {
+    let run = |seed| Improving::new(market.clone(), nodes.to_vec(), taken.clone(), seed).run();
+    let (mut least, mut parts, mut best) = run(0);
+    // The fewer nodes there are, the more one bad turn costs.
+    let runs = (ALL / trials(nodes.len())).min(RUNS);
+    for seed in 1..runs as u64 {
+        let (cost, other, nodes) = run(seed);
+        if cost < least {
+            (least, parts, best) = (cost, other, nodes);
+        }
+    }
+    (parts, best)
+}
+
+fn trials(wasteful: usize) -> usize {
+    (wasteful * TRIALS).clamp(LEAST, MOST)
+}
+
+impl<'a> Improving<'a> {
+    fn new(market: Market<'a>, nodes: Vec<Node>, taken: Taken, seed: u64) -> Improving<'a> {
+        let scene = market.scene;
+        let places = scene.places.len();
+        let allowed = market.parts.iter().map(|part| set(&part.candidates, places)).collect();
+        let nodes = nodes.into_iter().map(Some).collect();
+        let mut this = Improving {
+            market,
+            nodes,
+            taken,
+            by_kind: vec![Vec::new(); scene.kinds],
+            roomy: vec![Vec::new(); scene.kinds],
+            wasteful: Vec::new(),
+            at_site: vec![0; scene.sites.len()],
+            allowed,
+            dice: Dice(seed),
+        };
+        for node in this.nodes.iter().flatten() {
+            this.at_site[scene.places[node.place].site] += 1;
+        }
+        this
+    }
+
+    /// The nodes that are left in the end, what they cost, and where parts are.
+    fn run(mut self) -> (f64, Vec<Part>, Vec<Node>) {
+        self.close_sites();
+        self.index();
+        let trials = trials(self.wasteful.len());
+        for trial in 0..trials {
+            if trial % 256 == 0 {
+                self.index();
+            }
+            if trial % 4 == 3 {
+                self.regive();
+            } else {
+                let chosen = self.chosen();
+                self.trial(chosen);
+            }
+        }
+        self.close_sites();
+        let nodes: Vec<Node> = self.nodes.iter().flatten().cloned().collect();
+        let sites = self.at_site.iter().zip(&self.market.scene.sites);
+        let sites = sites.filter(|(nodes, _)| **nodes > 0).map(|(_, (_, price))| price);
+        let each = nodes.iter().map(|node| self.price(node.place) + self.charges(node.place, &node.content));
+        let cost = sites.sum::<f64>() + each.sum::<f64>();
+        (cost, self.market.parts, nodes)
+    }
+
+    fn index(&mut self) {
+        self.nodes.retain(Option::is_some);
+        self.by_kind.iter_mut().for_each(Vec::clear);
+        self.roomy.iter_mut().for_each(Vec::clear);
+        let mut wasteful = Vec::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Some(node) = node else { continue };
+            let place = &self.market.scene.places[node.place];
+            self.by_kind[place.kind].push(index);
+            let is_roomy = match place.capacity[0] {
+                0 => node.free[1] > 0 && node.free[2] > 0,
+                _ => node.free[0] > 0,
+            };
+            if is_roomy {
+                self.roomy[place.kind].push(index);
+            }
+            let waste = self.waste(node);
+            if waste > 1e-4 * place.price + 1e-6 {
+                wasteful.push((waste, index));
+            }
+        }
+        wasteful.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.wasteful = wasteful.into_iter().map(|(_, index)| index).collect();
+    }
+
+    fn price(&self, place: usize) -> f64 {
+        self.market.scene.places[place].price
+    }
+
+    fn is_allowed(&self, part: usize, place: usize) -> bool {
+        self.allowed[part][place / 64] >> (place % 64) & 1 == 1
+    }
+
+    /// What a node costs beyond what its content is worth.
+    fn waste(&self, node: &Node) -> f64 {
+        let worth = node.content.iter().map(|(part, count)| {
+            let one = &self.market.parts[*part];
+            let place = &self.market.scene.places[node.place];
+            let unit = self.market.value[*part] * one.rate(place);
+            (unit - one.charge(place)) * f64::from(*count)
+        });
+        self.market.node[node.place] - worth.sum::<f64>()
+    }
+
+    /// A few nodes that could hold each other's replicas, wasteful ones rather than full ones.
+    fn chosen(&mut self) -> Vec<usize> {
+        let live = self.nodes.len();
+        let worst = self.wasteful.len();
+        let first = match self.dice.roll(8) {
+            0 => self.dice.roll(live),
+            // Of the worst more often than of the others.
+            _ => {
+                let at = (0..4).map(|_| self.dice.roll(worst)).min().unwrap_or(0);
+                let Some(first) = self.wasteful.get(at) else { return Vec::new() };
+                *first
+            }
+        };
+        if self.nodes.get(first).is_none_or(Option::is_none) {
+            return Vec::new();
+        }
+        let mut chosen = vec![first];
+        let count = 1 + self.dice.roll(5);
+        let Some(node) = &self.nodes[first] else { return chosen };
+        let place = node.place;
+        let kind = self.market.scene.places[place].kind;
+        let parts: Vec<usize> = node.content.iter().map(|(part, _)| *part).collect();
+        for _ in 0..count * 3 {
+            let other = match self.dice.roll(5) {
+                0 => self.dice.roll(live),
+                1 | 2 => {
+                    let at = self.dice.roll(worst);
+                    let Some(other) = self.wasteful.get(at) else { continue };
+                    *other
+                }
+                _ => {
+                    let at = self.dice.roll(self.by_kind[kind].len());
+                    let Some(peer) = self.by_kind[kind].get(at) else { continue };
+                    *peer
+                }
+            };
+            let Some(node) = self.nodes.get(other).and_then(Option::as_ref) else { continue };
+            let exchanges = parts.iter().any(|part| self.is_allowed(*part, node.place))
+                || node.content.iter().any(|(part, _)| self.is_allowed(*part, place));
+            if exchanges && !chosen.contains(&other) {
+                chosen.push(other);
+            }
+            if chosen.len() > count {
+                break;
+            }
+        }
+        chosen
+    }
+
+    /// Gives what is on a wasteful node other clouds or sites, with what must be there too, if that is cheaper.
+    fn regive(&mut self) {
+        let worst = self.wasteful.len();
+        let at = (0..3).map(|_| self.dice.roll(worst)).min().unwrap_or(0);
+        let node = self.wasteful.get(at).and_then(|index| self.nodes.get(*index)?.as_ref());
+        let Some(node) = node else { return };
+        let given = node.content.iter().map(|(part, _)| *part);
+        let given: Vec<usize> =
+            given.filter(|part| self.market.parts[*part].given.is_some()).collect();
+        let mut moved: Vec<(usize, Vec<u32>, Option<(SpreadOver, usize)>)> = Vec::new();
+        for part in given {
+            let is_moved = moved.iter().any(|(one, ..)| *one == part);
+            let Some((members, over, to)) = self.elsewhere_for(part).filter(|_| !is_moved) else {
+                continue;
+            };
+            for one in members {
+                let before = &self.market.parts[one];
+                moved.push((one, before.candidates.clone(), before.given));
+                let candidates = self.market.scene.inside(before, over, to);
+                self.give(one, candidates, Some((over, to)));
+            }
+        }
+        if moved.is_empty() {
+            return;
+        }
+        let holds = |node: &Node| {
+            node.content.iter().any(|(part, _)| moved.iter().any(|(one, ..)| one == part))
+        };
+        let chosen: Vec<usize> = (0..self.nodes.len())
+            .filter(|index| self.nodes[*index].as_ref().is_some_and(holds))
+            .collect();
+        if !self.trial(chosen) {
+            for (one, candidates, given) in moved.into_iter().rev() {
+                self.give(one, candidates, given);
+            }
+        }
+    }
+
+    /// A section where a part with a rule is not yet, one of the best, and the parts that must go there with it.
+    fn elsewhere_for(&mut self, part: usize) -> Option<(Vec<usize>, SpreadOver, usize)> {
+        const BEST: usize = 8;
+        let scene = self.market.scene;
+        let parts = &self.market.parts;
+        let (over, section) = parts[part].given?;
+        let group = parts[part].group;
+        let siblings: Vec<usize> =
+            (0..parts.len()).filter(|other| parts[*other].group == group).collect();
+        let is_taken =
+            |other: usize| siblings.iter().any(|one| parts[*one].given == Some((over, other)));
+        let whole = scene.part(group);
+        let units = whole.candidates.iter();
+        let units: Vec<f64> =
+            units.map(|place| self.market.prices.unit(scene, &whole, *place)).collect();
+        let rules = scene.rules(group);
+        let spot = rules.spot.filter(|_| rules.together);
+        let sections = self.market.prices.sections(scene, &whole, &units, over, spot);
+        let sections = sections.into_iter().map(|(_, other)| other);
+        let sections: Vec<usize> = sections.filter(|other| !is_taken(*other)).take(BEST).collect();
+        let members = siblings.iter().copied();
+        let members = members.filter(|one| parts[*one].given == Some((over, section))).collect();
+        let to = *sections.get(self.dice.roll(sections.len()))?;
+        Some((members, over, to))
+    }
+
+    fn give(&mut self, part: usize, candidates: Vec<u32>, given: Option<(SpreadOver, usize)>) {
+        self.allowed[part] = set(&candidates, self.market.scene.places.len());
+        self.market.give(part, candidates, given);
+    }
+
+    /// Takes nodes apart and puts them together again; whether that costs no more.
+    fn trial(&mut self, chosen: Vec<usize>) -> bool {
+        if chosen.is_empty() {
+            return false;
+        }
+        let before = self.taken.caps.clone();
+        let mut gone = Vec::new();
+        let mut saved = 0.0;
+        let mut waiting: Vec<usize> = Vec::new();
+        for index in chosen {
+            let Some(node) = self.nodes[index].take() else { continue };
+            saved += self.remove(&node);
+            waiting.extend(node.content.iter().map(|(part, _)| *part));
+            gone.push((index, node));
+        }
+        waiting.sort_unstable();
+        waiting.dedup();
+        let left: Vec<f64> = waiting.iter().map(|part| self.taken.left[*part]).collect();
+        let mut changed: Vec<(usize, Node)> = Vec::new();
+        let length = self.nodes.len();
+        let tilt = if self.dice.roll(2) == 0 { 0.0 } else { 0.1 };
+        let spent = self.squeeze(&waiting, &mut changed).and_then(|charges| {
+            let rented = self.rent(&waiting, saved - charges, tilt)?;
+            Some(charges + rented)
+        });
+        if spent.is_some_and(|spent| spent <= saved + 1e-9) {
+            return true;
+        }
+        // As it was.
+        for node in self.nodes.split_off(length).into_iter().flatten() {
+            self.at_site[self.market.scene.places[node.place].site] -= 1;
+        }
+        for (index, node) in changed.into_iter().rev() {
+            self.nodes[index] = Some(node);
+        }
+        for (part, left) in waiting.iter().zip(left) {
+            self.taken.left[*part] = left;
+        }
+        for (index, node) in gone {
+            self.market.count(node.place, &node.content, &mut self.taken, 1.0);
+            self.at_site[self.market.scene.places[node.place].site] += 1;
+            self.nodes[index] = Some(node);
+        }
+        self.taken.caps = before;
+        false
+    }
+
+    /// Gives a node back; what that saves.
+    fn remove(&mut self, node: &Node) -> f64 {
+        let scene = self.market.scene;
+        let place = &scene.places[node.place];
+        self.market.count(node.place, &node.content, &mut self.taken, -1.0);
+        self.at_site[place.site] -= 1;
+        let closing = if self.at_site[place.site] == 0 { scene.sites[place.site].1 } else { 0.0 };
+        place.price + closing + self.charges(node.place, &node.content)
+    }
+
+    fn charges(&self, place: usize, content: &[(usize, u32)]) -> f64 {
+        let place = &self.market.scene.places[place];
+        let each = content
+            .iter()
+            .map(|(part, count)| self.market.parts[*part].charge(place) * f64::from(*count));
+        each.sum()
+    }
+
+    /// Puts what waits onto nodes that are there. What that is charged; never `None`.
+    fn squeeze(&mut self, waiting: &[usize], changed: &mut Vec<(usize, Node)>) -> Option<f64> {
+        let mut charges = 0.0;
+        let market = &self.market;
+        let mut order: Vec<usize> = waiting.to_vec();
+        order.sort_by_key(|part| std::cmp::Reverse(market.parts[*part].size));
+        for part in order {
+            if self.taken.left[part] <= 1e-9 {
+                continue;
+            }
+            let size = market.parts[part].size;
+            let mut kinds: Vec<usize> =
+                market.options[part].iter().map(|place| market.scene.places[*place].kind).collect();
+            kinds.sort_unstable();
+            kinds.dedup();
+            for kind in kinds {
+                for at in 0..self.roomy[kind].len() {
+                    let index = self.roomy[kind][at];
+                    let Some(node) = self.nodes.get(index).and_then(Option::as_ref) else { continue };
+                    let fit = fitting(&size, &node.free);
+                    if fit == 0 || !self.is_allowed(part, node.place) {
+                        continue;
+                    }
+                    let place = &market.scene.places[node.place];
+                    let rate = market.parts[part].rate(place);
+                    let wanted = (self.taken.left[part] / rate - 1e-9).ceil();
+                    let count = f64::from(fit).min(wanted) as u32;
+                    let seats = [(part, count)];
+                    // The node is counted already.
+                    if place.caps.iter().any(|cap| {
+                        let each = market.scene.seat_use(*cap, &market.parts[part]);
+                        let more = each * f64::from(count);
+                        each > 0.0 && self.taken.caps[*cap] + more > market.scene.caps[*cap].max + 1e-9
+                    }) {
+                        continue;
+                    }
+                    changed.push((index, node.clone()));
+                    for cap in &place.caps {
+                        let each = market.scene.seat_use(*cap, &market.parts[part]);
+                        self.taken.caps[*cap] += each * f64::from(count);
+                    }
+                    charges += self.charges(node.place, &seats);
+                    self.taken.left[part] -= rate * f64::from(count);
+                    let Some(node) = &mut self.nodes[index] else { continue };
+                    take(&mut node.free, &size, count);
+                    match node.content.iter_mut().find(|(one, _)| *one == part) {
+                        Some((_, there)) => *there += count,
+                        None => node.content.push((part, count)),
+                    }
+                    if self.taken.left[part] <= 1e-9 {
+                        break;
+                    }
+                }
+                if self.taken.left[part] <= 1e-9 {
+                    break;
+                }
+            }
+        }
+        Some(charges)
+    }
+
+    /// New nodes for what still waits, for at most so much. What they cost.
+    fn rent(&mut self, waiting: &[usize], most: f64, tilt: f64) -> Option<f64> {
+        let market = &self.market;
+        let mut spent = 0.0;
+        loop {
+            let open: Vec<usize> =
+                waiting.iter().copied().filter(|part| self.taken.left[*part] > 1e-9).collect();
+            if open.is_empty() {
+                return Some(spent);
+            }
+            let mut places: Vec<usize> =
+                open.iter().flat_map(|part| market.options[*part].iter().copied()).collect();
+            places.sort_unstable();
+            places.dedup();
+            let mut best: Option<(f64, f64, usize, Vec<(usize, u32)>)> = None;
+            for place in places {
+                let there = &market.scene.places[place];
+                let opening = match self.at_site[there.site] {
+                    0 => market.scene.sites[there.site].1,
+                    _ => 0.0,
+                };
+                let price = there.price + opening;
+                if spent + price > most + 1e-9 {
+                    continue;
+                }
+                let (worth, content) = self.content(place, &open);
+                if content.is_empty() || market.room(place, &content, &self.taken, 1) == 0 {
+                    continue;
+                }
+                let mut ratio = if price > 0.0 { worth / price } else { f64::MAX };
+                if tilt > 0.0 {
+                    ratio *= 1.0 + tilt * (self.dice.roll(100) as f64 / 100.0);
+                }
+                if best.as_ref().is_none_or(|best| ratio > best.0) {
+                    best = Some((ratio, price, place, content));
+                }
+            }
+            let (_, price, place, content) = best?;
+            spent += price + self.charges(place, &content);
+            self.market.count(place, &content, &mut self.taken, 1.0);
+            self.at_site[market.scene.places[place].site] += 1;
+            self.nodes.push(Some(market.node_of(place, content)));
+        }
+    }
+
+    /// What of a few parts one node would hold.
+    fn content(&self, place: usize, open: &[usize]) -> (f64, Vec<(usize, u32)>) {
+        let market = &self.market;
+        let there = &market.scene.places[place];
+        let mut free = there.capacity;
+        let mut worth = 0.0;
+        let mut content = Vec::new();
+        let mut order: Vec<usize> =
+            open.iter().copied().filter(|part| self.is_allowed(*part, place)).collect();
+        order.sort_by_key(|part| std::cmp::Reverse(market.parts[*part].size));
+        for part in order {
+            let one = &market.parts[part];
+            let rate = one.rate(there);
+            let left = self.taken.left[part];
+            let wanted = (left / rate - 1e-9).ceil();
+            let count = f64::from(fitting(&one.size, &free)).min(wanted) as u32;
+            if count > 0 {
+                take(&mut free, &one.size, count);
+                let units = left.min(f64::from(count) * rate);
+                worth += market.value[part] * units - one.charge(there) * f64::from(count);
+                content.push((part, count));
+            }
+        }
+        (worth, content)
+    }
+
+    /// Sites whose nodes cost less elsewhere than their control plane does.
+    fn close_sites(&mut self) {
+        for site in 0..self.at_site.len() {
+            if self.at_site[site] == 0 {
+                continue;
+            }
+            let here: Vec<usize> = (0..self.nodes.len())
+                .filter(|index| {
+                    let node = self.nodes[*index].as_ref();
+                    node.is_some_and(|node| self.market.scene.places[node.place].site == site)
+                })
+                .collect();
+            let mut left = self.market.scene.sites[site].1;
+            let mut moves = Vec::new();
+            for &index in &here {
+                let Some((place, more)) = self.elsewhere(index, site) else { break };
+                left -= more;
+                if left <= 0.0 {
+                    break;
+                }
+                moves.push(place);
+            }
+            if moves.len() == here.len() {
+                for (index, place) in here.into_iter().zip(moves) {
+                    let Some(node) = self.nodes[index].take() else { continue };
+                    self.remove(&node);
+                    self.market.count(place, &node.content, &mut self.taken, 1.0);
+                    self.at_site[self.market.scene.places[place].site] += 1;
+                    self.nodes[index] = Some(self.market.node_of(place, node.content));
+                }
+            }
+        }
+    }
+
+    /// The cheapest place at another open site that holds what is on a node, without a limit on it, and what
+    /// it costs more.
+    fn elsewhere(&self, index: usize, site: usize) -> Option<(usize, f64)> {
+        let scene = self.market.scene;
+        let node = self.nodes[index].as_ref()?;
+        let now = self.price(node.place) + self.charges(node.place, &node.content);
+        let (first, _) = *node.content.first()?;
+        let here = &scene.places[node.place];
+        let mut best: Option<(usize, f64)> = None;
+        for &place in &self.market.parts[first].candidates {
+            let place = place as usize;
+            let there = &scene.places[place];
+            if there.site == site || self.at_site[there.site] == 0 || !there.caps.is_empty() {
+                continue;
+            }
+            let used = here.capacity.iter().zip(node.free).map(|(has, free)| has - free);
+            let holds = used.zip(there.capacity).all(|(used, has)| used <= has)
+                && node.content.iter().all(|(part, _)| self.is_allowed(*part, place));
+            // The same rate, so that loads are served as before.
+            if !holds || there.kind != here.kind {
+                continue;
+            }
+            let more = there.price + self.charges(place, &node.content) - now;
+            if best.is_none_or(|best| more < best.1) {
+                best = Some((place, more));
+            }
+        }
+        best
+    }
+}
+
+/// Places as bits.
+fn set(candidates: &[u32], places: usize) -> Vec<u64> {
+    let mut set = vec![0; places.div_ceil(64)];
+    for place in candidates {
+        set[*place as usize / 64] |= 1 << (place % 64);
+    }
+    set
+}
+
+/// The same on every machine (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % sides.max(1) as u64) as usize
+    }
+}

@@ -1,0 +1,93 @@
+//! Large problems: resource prices say what a replica is worth, whole nodes are filled by it, and the prices prove
+//! how far from the best that is at most.
+//!
+//! 1. Few places stand for all (`cover`). A linear program over them gives each resource of each place a price, and
+//!    the prices give a lower bound on every placement (`prices`).
+//! 2. Each demand's own rules become parts that may be anywhere on their candidates (`parts`).
+//! 3. Whole nodes are filled, always those whose content is worth most for what they cost (`fill`); then a few
+//!    nodes at a time are taken apart and put together better (`improve`).
+//!
+//! Traffic, stored weights and rules between demands opt out: those problems take the general way.
+
+use std::collections::BTreeSet;
+
+use super::formulation::Formulation;
+use super::packing::Counts;
+use super::reduce::Group;
+use super::search::Packed;
+use super::{Placement, check, moves, proof, settle};
+use crate::problem::{Problem, Rule};
+
+mod cover;
+mod fill;
+mod improve;
+mod parts;
+mod prices;
+mod scene;
+
+use cover::Cover;
+use fill::{Market, Node};
+use prices::Prices;
+use scene::{Part, Scene};
+
+/// The placement of a large problem; `None` where this way does not apply or finds none.
+pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement> {
+    let scene = Scene::new(problem, groups)?;
+    let loose = parts::loose(&scene);
+    let cover = Cover::new(&scene, &loose);
+    let prices = Prices::find(&scene, &loose, &cover)?;
+    let bound = prices.bound(&scene);
+    let parts = parts::settled(&scene, &prices, &open(&scene, &prices, &loose))?;
+    let market = Market::new(&scene, parts, &prices, &cover.kept);
+    let (nodes, taken) = market.fill()?;
+    let (parts, nodes) = improve::improved(&market, &nodes, &taken);
+    let placement = settled(problem, groups, &parts, nodes, bound);
+    // Whether it is too dear is told by who asked, with what it costs.
+    let limits = problem.limits.iter().filter(|limit| !matches!(limit.rule, Rule::Budget { .. }));
+    let unlimited = Problem { limits: limits.cloned().collect(), ..problem.clone() };
+    check(&unlimited, &placement).is_ok().then_some(placement)
+}
+
+/// Sites where some part's replicas stand for least.
+fn open(scene: &Scene, prices: &Prices, parts: &[Part]) -> BTreeSet<usize> {
+    let best = parts.iter().filter_map(|part| {
+        let by_unit = |place: &&u32| prices.unit(scene, part, **place);
+        part.candidates.iter().min_by(|a, b| by_unit(a).total_cmp(&by_unit(b)).then(a.cmp(b)))
+    });
+    best.map(|place| scene.places[*place as usize].site).collect()
+}
+
+fn settled(
+    problem: &Problem,
+    groups: &[Group],
+    parts: &[Part],
+    contents: Vec<Node>,
+    bound: f64,
+) -> Placement {
+    let used: BTreeSet<usize> = contents.iter().map(|node| node.place).collect();
+    let formulation = Formulation::loose(problem, groups, used.into_iter().collect());
+    let mut nodes = vec![Vec::new(); formulation.kept.len()];
+    let mut seats: Vec<Counts> =
+        formulation.seats.iter().map(|seats| vec![0; seats.len()]).collect();
+    for node in contents {
+        let Ok(place) = formulation.kept.binary_search(&node.place) else { continue };
+        let mut counts = vec![0; groups.len()];
+        for (part, count) in node.content {
+            let group = parts[part].group;
+            counts[group] += count;
+            let found = formulation.seats[group].binary_search_by_key(&place, |(place, _)| *place);
+            let Ok(seat) = found else { continue };
+            seats[group][seat] += count;
+        }
+        nodes[place].push(counts);
+    }
+    let packed = Packed { values: Vec::new(), seats, nodes, bound, cuts: 0 };
+    let mut placement = settle::placement(&formulation, &packed);
+    let objective = match &placement.weighed {
+        Some(weighed) => weighed.objective_month,
+        None => placement.cost.total_month,
+    };
+    let moves = moves::charged_month(problem, &placement);
+    placement.proof = proof(objective, moves, bound, 0);
+    placement
+}

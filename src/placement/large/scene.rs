@@ -1,0 +1,270 @@
+//! A problem with numbers for names: places, parts of demands and limits, as the other files here read them.
+
+use std::collections::BTreeMap;
+
+use fleetform_contract::Market;
+
+use crate::config::SpreadOver;
+use crate::placement::packing::Amounts;
+use crate::placement::reduce::Group;
+use crate::problem::{Amount, Candidate, Demand, Problem, Rule};
+
+pub(super) struct Scene<'a> {
+    pub problem: &'a Problem,
+    pub groups: &'a [Group],
+    /// By candidate.
+    pub places: Vec<Place>,
+    /// By site: its name and what it counts in the objective, a month.
+    pub sites: Vec<(&'a str, f64)>,
+    pub clouds: usize,
+    /// Types of GPU, no GPU among them.
+    pub kinds: usize,
+    /// Limits that several demands share.
+    pub caps: Vec<Cap>,
+    /// By demand: its own rules.
+    pub rules: Vec<Rules>,
+}
+
+/// Where nodes can be rented.
+pub(super) struct Place {
+    /// What one node counts in the objective, a month.
+    pub price: f64,
+    pub capacity: Amounts,
+    pub site: usize,
+    pub cloud: usize,
+    /// Its type of GPU.
+    pub kind: usize,
+    pub is_spot: bool,
+    /// Which limits count what is here, ascending.
+    pub caps: Vec<usize>,
+}
+
+/// `Σ use ≤ max`
+pub(super) struct Cap {
+    pub max: f64,
+    pub counts: Counting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counting {
+    NodeGpus,
+    Nodes,
+    ReplicaGpus,
+    ReplicaCpus,
+}
+
+/// What one demand asks of its own.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules {
+    /// Most of its amount that may be on spot nodes.
+    pub spot: Option<f64>,
+    pub together: bool,
+    pub min: Vec<(SpreadOver, usize)>,
+    pub share: Vec<(SpreadOver, u32)>,
+}
+
+/// An amount of a group that may be anywhere on its candidates: what has no rule but that.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub group: usize,
+    pub size: Amounts,
+    /// Replicas, or requests a second.
+    pub amount: f64,
+    pub candidates: Vec<u32>,
+    /// By type of GPU, what one replica counts for; empty where that is 1.
+    pub rates: Vec<f64>,
+    /// By site, what one replica counts in the objective beside its node; empty where that is nothing.
+    pub charges: Vec<f64>,
+    /// Not on spot nodes.
+    pub is_steady: bool,
+    /// The cloud or site that it was given, where a rule asks for one.
+    pub given: Option<(SpreadOver, usize)>,
+}
+
+impl Part {
+    pub fn rate(&self, place: &Place) -> f64 {
+        self.rates.get(place.kind).copied().unwrap_or(1.0)
+    }
+
+    pub fn charge(&self, place: &Place) -> f64 {
+        self.charges.get(place.site).copied().unwrap_or(0.0)
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// `None` where the problem asks for something that is not known here.
+    pub fn new(problem: &'a Problem, groups: &'a [Group]) -> Option<Scene<'a>> {
+        let is_plain = problem.stored.is_empty()
+            && problem.traffic.is_empty()
+            && problem.ceiling.is_none();
+        if !is_plain {
+            return None;
+        }
+        let mut clouds: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut kinds: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+        let weigh = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
+        let mut sites = Vec::new();
+        let places = problem.candidates.iter().map(|candidate| {
+            let site = *names.entry(&candidate.site).or_insert_with(|| {
+                let price = problem.sites.get(&candidate.site).copied().unwrap_or_default();
+                sites.push((candidate.site.as_str(), weigh * price.price_month));
+                sites.len() - 1
+            });
+            let next = clouds.len();
+            let cloud = *clouds.entry(&candidate.offering.cloud).or_insert(next);
+            let next = kinds.len();
+            let kind = *kinds.entry(candidate.offering.gpu_type.as_deref()).or_insert(next);
+            Place {
+                price: problem.node_objective(candidate),
+                capacity: candidate.usable.array(),
+                site,
+                cloud,
+                kind,
+                is_spot: candidate.offering.market == Market::Spot,
+                caps: Vec::new(),
+            }
+        });
+        let places = places.collect();
+        let rules = vec![Rules::default(); problem.demands.len()];
+        let (clouds, kinds) = (clouds.len(), kinds.len());
+        let mut scene =
+            Scene { problem, groups, places, sites, clouds, kinds, caps: Vec::new(), rules };
+        for limit in &problem.limits {
+            scene.add(&limit.rule)?;
+        }
+        Some(scene)
+    }
+
+    fn add(&mut self, rule: &Rule) -> Option<()> {
+        match rule {
+            Rule::Quota { max_gpus, .. } => {
+                self.cap(f64::from(*max_gpus), Counting::NodeGpus, |one| rule.counts_gpus_of(one));
+            }
+            Rule::CapacityGpus { cloud, max } => {
+                self.cap(*max, Counting::ReplicaGpus, |one| one.offering.cloud == *cloud);
+            }
+            Rule::CapacityCpus { cloud, max } => {
+                self.cap(*max, Counting::ReplicaCpus, |one| one.offering.cloud == *cloud);
+            }
+            Rule::CapacityNodes { cloud, max } => {
+                let is_there = |one: &Candidate| one.offering.cloud == *cloud;
+                self.cap(f64::from(*max), Counting::Nodes, is_there);
+            }
+            Rule::Nodes { candidate, max } => {
+                self.places[*candidate].caps.push(self.caps.len());
+                self.caps.push(Cap { max: f64::from(*max), counts: Counting::Nodes });
+            }
+            Rule::Spot { demand, max_replicas, .. } => {
+                let most = f64::from(*max_replicas);
+                let spot = &mut self.rules[*demand].spot;
+                *spot = Some(spot.map_or(most, |before| before.min(most)));
+            }
+            Rule::LoadOffSpot { demand, min, .. } => {
+                let asked = self.problem.demands[*demand].asked();
+                self.rules[*demand].spot = Some((asked - min).max(0.0));
+            }
+            // How replicas are dealt to zones is Kubernetes' part; the general way knows what follows.
+            Rule::SpreadMin { over: SpreadOver::Zone, .. }
+            | Rule::SpreadShare { over: SpreadOver::Zone, .. } => return None,
+            Rule::Together { demand } => self.rules[*demand].together = true,
+            Rule::SpreadMin { demand, over, min } => {
+                self.rules[*demand].min.push((*over, *min as usize));
+            }
+            Rule::SpreadShare { demand, over, max_replicas, .. } => {
+                self.rules[*demand].share.push((*over, *max_replicas));
+            }
+            // What the checker finds broken goes the general way, and so does what needs explaining.
+            Rule::MaxReplicas { .. } => {}
+            Rule::Budget { .. } if self.problem.weights.is_none() => {}
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn cap(&mut self, max: f64, counts: Counting, is_there: impl Fn(&Candidate) -> bool) {
+        for (place, candidate) in self.places.iter_mut().zip(&self.problem.candidates) {
+            if is_there(candidate) {
+                place.caps.push(self.caps.len());
+            }
+        }
+        self.caps.push(Cap { max, counts });
+    }
+
+    pub fn demand(&self, group: usize) -> &'a Demand {
+        &self.problem.demands[self.groups[group].demands[0]]
+    }
+
+    pub fn rules(&self, group: usize) -> &Rules {
+        &self.rules[self.groups[group].demands[0]]
+    }
+
+    /// The whole group, whatever its rules.
+    pub fn part(&self, group: usize) -> Part {
+        let demand = self.demand(group);
+        let mut rates = Vec::new();
+        let mut amount = f64::from(self.groups[group].replicas);
+        if let Amount::Load(_) = demand.amount {
+            amount = demand.asked();
+            rates = vec![0.0; self.kinds];
+            for index in &demand.candidates {
+                rates[self.places[*index].kind] = demand.rate(&self.problem.candidates[*index]);
+            }
+        }
+        let mut charges = Vec::new();
+        let weights = self.problem.weights.as_ref();
+        if !self.problem.rate_cards.is_empty() || weights.is_some_and(|one| one.latency > 0.0) {
+            charges = vec![0.0; self.sites.len()];
+            for index in &demand.candidates {
+                let candidate = &self.problem.candidates[*index];
+                let dollars = self.problem.charge_month(&demand.needs, &candidate.offering.cloud);
+                charges[self.places[*index].site] = match weights {
+                    None => dollars,
+                    Some(one) => {
+                        one.cost * dollars + one.latency * demand.latency_ms(candidate)
+                    }
+                };
+            }
+        }
+        let candidates = self.groups[group].candidates.iter().map(|index| *index as u32).collect();
+        let size = demand.size.array();
+        let (is_steady, given) = (false, None);
+        Part { group, size, amount, candidates, rates, charges, is_steady, given }
+    }
+
+    /// How much of a limit one node of a place takes.
+    pub fn node_use(&self, cap: usize, place: &Place) -> f64 {
+        match self.caps[cap].counts {
+            Counting::NodeGpus => place.capacity[0] as f64,
+            Counting::Nodes => 1.0,
+            Counting::ReplicaGpus | Counting::ReplicaCpus => 0.0,
+        }
+    }
+
+    /// How much of a limit one replica takes.
+    pub fn seat_use(&self, cap: usize, part: &Part) -> f64 {
+        let needs = &self.demand(part.group).needs;
+        match self.caps[cap].counts {
+            Counting::ReplicaGpus => f64::from(needs.gpus),
+            Counting::ReplicaCpus => needs.cpus,
+            Counting::NodeGpus | Counting::Nodes => 0.0,
+        }
+    }
+
+    /// Candidates of a group in one cloud or at one site.
+    pub fn inside(&self, part: &Part, over: SpreadOver, section: usize) -> Vec<u32> {
+        let places = self.groups[part.group].candidates.iter().map(|place| *place as u32);
+        let places = places.filter(|place| self.section(*place, over) == section);
+        let is_free = |place: &u32| !(part.is_steady && self.places[*place as usize].is_spot);
+        places.filter(is_free).collect()
+    }
+
+    /// The cloud or the site.
+    pub fn section(&self, place: u32, over: SpreadOver) -> usize {
+        let place = &self.places[place as usize];
+        match over {
+            SpreadOver::Cloud => place.cloud,
+            SpreadOver::Region | SpreadOver::Zone => place.site,
+        }
+    }
+}
