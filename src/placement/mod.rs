@@ -181,39 +181,15 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
         true => large::placement(problem, &groups),
         false => None,
     };
-    if let Some(quick) = &quick
-        && quick.proof.gap <= NEAR
-    {
-        return within_budget(problem, quick.clone());
+    if let Some(quick) = quick {
+        return within_budget(problem, quick);
     }
     let kept = reduce::undominated(problem, &groups);
-    let pairs = groups.iter().flat_map(|group| &group.candidates);
-    let pairs = pairs.filter(|candidate| kept.binary_search(candidate).is_ok()).count();
-    let exact = match quick {
-        Some(quick) if pairs + kept.len() > EXACT => return within_budget(problem, quick),
-        Some(quick) => solve_among(problem, &groups, &kept).map_or(quick.clone(), |exact| better(exact, quick)),
-        None => return solve_among(problem, &groups, &kept),
-    };
-    within_budget(problem, exact)
-}
-
-/// The cheaper of two placements of one problem, with the higher bound.
-fn better(one: Placement, other: Placement) -> Placement {
-    let bound = one.proof.bound_month.max(other.proof.bound_month);
-    let objective = |placement: &Placement| placement.proof.objective_month;
-    let mut best = if objective(&other) < objective(&one) - 1e-6 { other } else { one };
-    let Proof { objective_month, moves_month, packing_cuts, .. } = best.proof;
-    best.proof = proof(objective_month - moves_month, moves_month, bound, packing_cuts);
-    best
+    solve_among(problem, &groups, &kept)
 }
 
 /// Problems with fewer pairs of a workload and an offering go to the exact search alone.
 const LARGE: usize = 3_000;
-/// A gap that is near enough for a large problem.
-const NEAR: f64 = 1e-3;
-/// Up to so many columns the exact search is quick.
-const EXACT: usize = 1_000;
-
 fn is_large(problem: &Problem) -> bool {
     let pairs = problem.demands.iter().map(|demand| demand.candidates.len());
     // Whole nodes know nothing of what runs already.

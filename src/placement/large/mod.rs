@@ -24,6 +24,7 @@ mod improve;
 mod parts;
 mod prices;
 mod scene;
+mod whole;
 
 use cover::Cover;
 use fill::{Market, Node};
@@ -37,6 +38,7 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
     let cover = Cover::new(&scene, &loose);
     let prices = Prices::find(&scene, &loose, &cover)?;
     let bound = prices.bound(&scene);
+    let bound = whole::bound(&scene, &loose, &cover).map_or(bound, |whole| whole.max(bound));
     let parts = parts::settled(&scene, &prices, &open(&scene, &prices, &loose))?;
     let market = Market::new(&scene, parts, &prices, &cover.kept);
     let (nodes, taken) = market.fill()?;

@@ -80,8 +80,7 @@ impl Prices {
     pub fn bound(&self, scene: &Scene) -> f64 {
         let groups = (0..scene.groups.len()).map(|group| self.least(scene, &scene.part(group)));
         let caps = scene.caps.iter().zip(&self.caps).map(|(cap, price)| cap.max * price);
-        let any_site = scene.sites.iter().map(|(_, price)| *price).fold(f64::INFINITY, f64::min);
-        groups.sum::<f64>() - caps.sum::<f64>() + any_site
+        groups.sum::<f64>() - caps.sum::<f64>() + scene.any_site()
     }
 
     /// What a whole group stands for at least, by the rules it has.
@@ -161,10 +160,10 @@ fn worth(prices: &[f64; 4], amounts: &[f64; 4]) -> f64 {
 }
 
 /// Parts that take the same of every kept place.
-struct Class {
-    part: Part,
+pub(super) struct Class {
+    pub part: Part,
     /// (position among the kept, whether it has a column).
-    seats: Vec<(usize, bool)>,
+    pub seats: Vec<(usize, bool)>,
 }
 
 /// The linear program. Rows: classes, limits, then resources of places.
@@ -295,7 +294,7 @@ impl<'a> Program<'a> {
 }
 
 /// Parts with the same candidates that take the same of what can run out there are one class.
-fn classes(scene: &Scene, parts: &[Part], cover: &Cover) -> Vec<Class> {
+pub(super) fn classes(scene: &Scene, parts: &[Part], cover: &Cover) -> Vec<Class> {
     let mut position = vec![None; scene.places.len()];
     for (at, place) in cover.kept.iter().enumerate() {
         position[*place] = Some(at);

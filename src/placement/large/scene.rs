@@ -191,6 +191,11 @@ impl<'a> Scene<'a> {
         self.caps.push(Cap { max, counts });
     }
 
+    /// What the cheapest site costs: one is needed in any case.
+    pub fn any_site(&self) -> f64 {
+        self.sites.iter().map(|(_, price)| *price).fold(f64::INFINITY, f64::min)
+    }
+
     pub fn demand(&self, group: usize) -> &'a Demand {
         &self.problem.demands[self.groups[group].demands[0]]
     }
