@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::formulation::Formulation;
-use super::model::{Model, Sense};
+use super::model::{Effort, Model, Outcome, Sense};
 use super::reduce;
 use crate::problem::Problem;
 
@@ -40,6 +40,34 @@ pub fn mps(problem: &Problem) -> String {
         None => format!("y:{column}"),
     };
     text(&formulation.model, &formulation.cost, name)
+}
+
+/// What the solver says of the exported model.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    pub columns: usize,
+    pub rows: usize,
+    /// Dollars a month; of no placement, because its nodes are not packed. `None` where none was found.
+    pub objective_month: Option<f64>,
+    pub bound_month: f64,
+}
+
+/// Hands the exported model to the solver as it is, without anything that [`solve`](super::solve()) knows about such
+/// problems: what that is compared with. Ends at a relative gap.
+pub fn plain(problem: &Problem, gap: f64) -> Plain {
+    let groups = reduce::groups(problem);
+    let all: Vec<usize> = (0..problem.candidates.len()).collect();
+    let Formulation { model, cost, .. } = Formulation::new(problem, &groups, all);
+    let (columns, rows) = (model.columns.len(), model.rows.len());
+    match model.minimise(&cost, None, Effort { gap, nodes: i32::MAX }) {
+        Outcome::Solved { values, bound } => {
+            let objective = cost.iter().zip(&values).map(|(cost, value)| cost * value).sum();
+            Plain { columns, rows, objective_month: Some(objective), bound_month: bound }
+        }
+        Outcome::Infeasible | Outcome::Unsolved(_) => {
+            Plain { columns, rows, objective_month: None, bound_month: f64::NEG_INFINITY }
+        }
+    }
 }
 
 fn text(model: &Model, cost: &[f64], name: impl Fn(usize) -> String) -> String {

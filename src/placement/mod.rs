@@ -36,7 +36,7 @@ pub use check::check;
 pub use explain::{
     Alternative, Call, Cause, Explanation, Relief, Threshold, causes, explain, moved,
 };
-pub use export::mps;
+pub use export::{Plain, mps, plain};
 pub use pareto::{End, Point, pareto};
 pub use running::{Running, running};
 
@@ -190,10 +190,15 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
 
 /// Problems with fewer pairs of a workload and an offering go to the exact search alone.
 const LARGE: usize = 3_000;
+/// … and so do so few workloads: how few replicas must be how far apart is all that counts there.
+const FEW: usize = 4;
+
 fn is_large(problem: &Problem) -> bool {
     let pairs = problem.demands.iter().map(|demand| demand.candidates.len());
     // Whole nodes know nothing of what runs already.
-    pairs.sum::<usize>() > LARGE && moves::held(problem).seats.is_empty()
+    problem.demands.len() > FEW
+        && pairs.sum::<usize>() > LARGE
+        && moves::held(problem).seats.is_empty()
 }
 
 fn solve_among(

@@ -232,52 +232,10 @@ impl Model {
     }
 }
 
-/// The columns of a model, each with the rows that it is in.
-pub(super) struct Sparse {
-    starts: Vec<usize>,
-    entries: Vec<(u32, f64)>,
-}
-
-impl Sparse {
-    pub fn new(model: &Model) -> Sparse {
-        let mut starts = vec![0; model.columns.len() + 1];
-        for (column, _) in model.rows.iter().flat_map(|row| &row.terms) {
-            starts[column + 1] += 1;
-        }
-        for column in 0..model.columns.len() {
-            starts[column + 1] += starts[column];
-        }
-        let mut next = starts.clone();
-        let mut entries = vec![(0, 0.0); starts[model.columns.len()]];
-        for (index, row) in model.rows.iter().enumerate() {
-            for &(column, factor) in &row.terms {
-                entries[next[column]] = (index as u32, factor);
-                next[column] += 1;
-            }
-        }
-        Sparse { starts, entries }
-    }
-
-    pub fn of(&self, column: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
-        let entries = &self.entries[self.starts[column]..self.starts[column + 1]];
-        entries.iter().map(|(row, factor)| (*row as usize, *factor))
-    }
-}
-
 /// A linear program that grows and is solved again from where it ended.
 pub(super) struct Growing {
     solver: Option<highs::Model>,
     rows: Vec<highs::Row>,
-    columns: Vec<highs::Col>,
-}
-
-/// The optimum of a [`Growing`] program.
-pub(super) struct Optimum {
-    pub objective: f64,
-    /// By column.
-    pub values: Vec<f64>,
-    /// By row.
-    pub multipliers: Vec<f64>,
 }
 
 impl Growing {
@@ -292,55 +250,27 @@ impl Growing {
         let rows = rows.collect();
         let mut solver = problem.try_optimise(highs::Sense::Minimise).ok()?;
         settle(&mut solver);
-        Some(Growing { solver: Some(solver), rows, columns: Vec::new() })
+        Some(Growing { solver: Some(solver), rows })
     }
 
     /// Adds a column from 0 to `upper`; terms are by row.
     pub fn column(&mut self, cost: f64, upper: f64, terms: impl Iterator<Item = (usize, f64)>) {
         let Some(solver) = &mut self.solver else { return };
         let terms = terms.map(|(row, factor)| (self.rows[row], factor));
-        match solver.try_add_column(cost, 0.0..=upper, terms) {
-            Ok(column) => self.columns.push(column),
-            Err(_) => self.solver = None,
+        if solver.try_add_column(cost, 0.0..=upper, terms).is_err() {
+            self.solver = None;
         }
     }
 
-    /// Adds a row; terms are by column.
-    pub fn row(&mut self, sense: Sense, right: f64, terms: impl Iterator<Item = (usize, f64)>) {
-        let Some(solver) = &mut self.solver else { return };
-        let terms = terms.map(|(column, factor)| (self.columns[column], factor));
-        let row = match sense {
-            Sense::AtMost => solver.try_add_row(..=right, terms),
-            Sense::AtLeast => solver.try_add_row(right.., terms),
-            Sense::Equal => solver.try_add_row(right..=right, terms),
-        };
-        match row {
-            Ok(row) => self.rows.push(row),
-            Err(_) => self.solver = None,
-        }
-    }
-
-    /// Changes the bounds of a column.
-    pub fn bounds(&mut self, column: usize, lower: f64, upper: f64) {
-        if let Some(solver) = &mut self.solver {
-            solver.change_column_bounds(self.columns[column], lower..=upper);
-        }
-    }
-
-    /// `None` where there is no optimum or the solver fails.
-    pub fn solve(&mut self) -> Option<Optimum> {
+    /// The multipliers of the rows at the optimum. `None` where there is none or the solver fails.
+    pub fn solve(&mut self) -> Option<Vec<f64>> {
         let solved = self.solver.take()?.try_solve().ok()?;
         if solved.status() != HighsModelStatus::Optimal {
             return None;
         }
-        let solution = solved.get_solution();
-        let optimum = Optimum {
-            objective: solved.objective_value(),
-            values: solution.columns().to_vec(),
-            multipliers: solution.dual_rows().to_vec(),
-        };
+        let multipliers = solved.get_solution().dual_rows().to_vec();
         self.solver = Some(solved.into());
-        Some(optimum)
+        Some(multipliers)
     }
 }
 

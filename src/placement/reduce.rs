@@ -147,7 +147,9 @@ pub(super) fn undominated(problem: &Problem, groups: &[Group]) -> Vec<usize> {
         for candidates in sites.values_mut() {
             candidates.retain(|&b| {
                 let cheaper = left.iter().copied().take_while(|a| cover.price(*a) < cover.price(b));
-                held.contains_key(&b) || cover.is_bound(b) || !cheaper.into_iter().any(|a| cover.holds_from_afar(a, b))
+                held.contains_key(&b)
+                    || cover.is_bound(b)
+                    || !cheaper.into_iter().any(|a| cover.holds_from_afar(a, b))
             });
         }
         sites.retain(|_, candidates| !candidates.is_empty());

@@ -3,7 +3,7 @@
 //! The offerings are narrowed one rule at a time, in a fixed order. The first rule that leaves nothing
 //! is the one the user hears about: with what there is instead, and the change nearest at hand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use fleetform_contract::{Cloud, Location, Market, Offering, Reservation};
 
@@ -49,16 +49,74 @@ enum Step {
     Memory,
 }
 
+/// The rules that ask where a candidate is; the others ask what it is.
+const WHERE: [Step; 4] = [Step::Cloud, Step::Region, Step::Residency, Step::Latency];
+
+/// Many candidates are at one place, and many are of one kind: a rule is asked once for each.
+pub(super) struct Offered<'a> {
+    all: &'a [Candidate],
+    /// One candidate of each place, and one of each kind.
+    places: Vec<&'a Candidate>,
+    kinds: Vec<&'a Candidate>,
+    /// By candidate: its place and its kind.
+    of: Vec<(usize, usize)>,
+    gpu_types: BTreeSet<&'a str>,
+}
+
+impl<'a> Offered<'a> {
+    pub fn new(all: &'a [Candidate]) -> Offered<'a> {
+        let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut kinds: HashMap<_, usize> = HashMap::new();
+        let mut one_of = (Vec::new(), Vec::new());
+        let of = all.iter().map(|candidate| {
+            let offering = &candidate.offering;
+            let place = (offering.cloud.as_str(), offering.region.as_str());
+            let kind = (
+                (&offering.gpu_type, offering.gpus, offering.gpu_memory_gib.to_bits()),
+                (&offering.architecture, offering.market, candidate.reserved),
+                candidate.usable.array(),
+            );
+            let place = *places.entry(place).or_insert_with(|| {
+                one_of.0.push(candidate);
+                one_of.0.len() - 1
+            });
+            let kind = *kinds.entry(kind).or_insert_with(|| {
+                one_of.1.push(candidate);
+                one_of.1.len() - 1
+            });
+            (place, kind)
+        });
+        let of = of.collect();
+        let (places, kinds) = one_of;
+        Offered { all, places, kinds, of, gpu_types: known_gpu_types(all) }
+    }
+}
+
 /// Indices of the candidates that can hold one replica and are allowed to, ascending.
 pub(super) fn candidates(
     stack: &Stack,
     workload: &Workload,
-    all: &[Candidate],
+    offered: &Offered,
 ) -> Result<Vec<usize>, Vec<Diagnostic>> {
-    let unknown = unknown_patterns(stack, workload, all);
+    let unknown = unknown_patterns(stack, workload, &offered.places);
     if !unknown.is_empty() {
         return Err(unknown);
     }
+    let (by_place, by_kind): (Vec<Step>, Vec<Step>) =
+        STEPS.into_iter().partition(|step| WHERE.contains(step));
+    let pass = |steps: &[Step], those: &[&Candidate]| -> Vec<bool> {
+        let passes = |one: &&Candidate| steps.iter().all(|step| passes(*step, workload, one));
+        those.iter().map(passes).collect()
+    };
+    let places = pass(&by_place, &offered.places);
+    let kinds = pass(&by_kind, &offered.kinds);
+    let of = offered.of.iter().enumerate();
+    let fitting: Vec<usize> =
+        of.filter(|(_, (place, kind))| places[*place] && kinds[*kind]).map(|(i, _)| i).collect();
+    if !fitting.is_empty() {
+        return Ok(fitting);
+    }
+    let all = offered.all;
     let mut left: Vec<usize> = (0..all.len()).collect();
     for step in STEPS {
         let next: Vec<usize> =
@@ -387,8 +445,8 @@ fn nearest(workload: &Workload, failed: Step, all: &[Candidate]) -> Option<Strin
 }
 
 /// Patterns of `regions` that no region of the clouds in question fits.
-fn unknown_patterns(stack: &Stack, workload: &Workload, all: &[Candidate]) -> Vec<Diagnostic> {
-    let offered = all.iter().filter(|c| passes(Step::Cloud, workload, c));
+fn unknown_patterns(stack: &Stack, workload: &Workload, places: &[&Candidate]) -> Vec<Diagnostic> {
+    let offered = places.iter().filter(|c| passes(Step::Cloud, workload, c));
     let regions: BTreeSet<&str> = offered.map(|c| c.offering.region.as_str()).collect();
     if regions.is_empty() {
         return Vec::new();
@@ -457,9 +515,9 @@ pub(super) fn unknown_reservation(
 pub(super) fn doubtful_gpu_types(
     stack: &Stack,
     workload: &Workload,
-    all: &[Candidate],
+    offered: &Offered,
 ) -> Vec<Diagnostic> {
-    let known = known_gpu_types(all);
+    let known = &offered.gpu_types;
     let names = &workload.needs.gpu_types;
     if !names.iter().any(|name| known.contains(name.as_str())) {
         return Vec::new();

@@ -204,9 +204,10 @@ pub fn pose(
     all.dedup_by(|later, first| later.id == first.id);
 
     let mut demands = Vec::new();
+    let offered = fit::Offered::new(&all);
     for (name, workload) in &stack.workloads {
-        warnings.extend(fit::doubtful_gpu_types(stack, workload, &all));
-        match fit::candidates(stack, workload, &all) {
+        warnings.extend(fit::doubtful_gpu_types(stack, workload, &offered));
+        match fit::candidates(stack, workload, &offered) {
             Ok(candidates) => demands.push(demand(stack, name, workload, candidates)),
             Err(error) => errors.extend(error),
         }
@@ -372,19 +373,23 @@ fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>
 }
 
 /// Drops the candidates that no demand may use and renumbers the demands' lists. With it: the new number
-/// of each kept candidate by its old one.
+/// of each candidate by its old one.
 fn keep_useful(
     all: Vec<Candidate>,
     demands: &mut [Demand],
-) -> (Vec<Candidate>, BTreeMap<usize, usize>) {
-    let used: BTreeSet<usize> = demands.iter().flat_map(|d| d.candidates.iter().copied()).collect();
-    let renumbered: BTreeMap<usize, usize> =
-        used.iter().enumerate().map(|(new, old)| (*old, new)).collect();
-    for index in demands.iter_mut().flat_map(|demand| &mut demand.candidates) {
-        *index = renumbered[index];
+) -> (Vec<Candidate>, Vec<Option<usize>>) {
+    let mut is_used = vec![false; all.len()];
+    for index in demands.iter().flat_map(|demand| &demand.candidates) {
+        is_used[*index] = true;
     }
-    let kept = all.into_iter().enumerate().filter(|(old, _)| used.contains(old));
-    (kept.map(|(_, candidate)| candidate).collect(), renumbered)
+    let mut kept = 0..;
+    let renumbered: Vec<Option<usize>> =
+        is_used.iter().map(|is_used| is_used.then(|| kept.next()).flatten()).collect();
+    for demand in demands {
+        demand.candidates = demand.candidates.iter().filter_map(|old| renumbered[*old]).collect();
+    }
+    let kept = all.into_iter().zip(&is_used).filter(|(_, is_used)| **is_used);
+    (kept.map(|(candidate, _)| candidate).collect(), renumbered)
 }
 
 /// Weights that say nothing, and what stands in for what nobody published.

@@ -72,7 +72,7 @@ impl Problem {
         let limits = self.limits.iter().filter_map(|limit| {
             let mut limit = limit.clone();
             if let Rule::Nodes { candidate, .. } = &mut limit.rule {
-                *candidate = *renumbered.get(candidate)?;
+                *candidate = renumbered[*candidate]?;
             }
             Some(limit)
         });

@@ -82,9 +82,11 @@ impl Cover {
                 is_used(k) && !(0..4).any(|other| other != k && is_used(other) && is_less(k, other))
             }));
         }
-        let mut order: Vec<usize> =
-            (0..users.of.len()).filter(|place| users.sets[users.of[*place]].iter().any(|word| *word != 0)).collect();
-        let price = |place: usize| (scene.places[place].price, scene.sites[scene.places[place].site].1);
+        let mut order: Vec<usize> = (0..users.of.len())
+            .filter(|place| users.sets[users.of[*place]].iter().any(|word| *word != 0))
+            .collect();
+        let price =
+            |place: usize| (scene.places[place].price, scene.sites[scene.places[place].site].1);
         order.sort_by(|a, b| price(*a).partial_cmp(&price(*b)).unwrap_or(a.cmp(b)).then(a.cmp(b)));
         let mut by = vec![None; users.of.len()];
         let mut kept: Vec<usize> = Vec::new();

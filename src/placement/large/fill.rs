@@ -159,9 +159,9 @@ impl<'a> Market<'a> {
     }
 
     fn cap_use(&self, cap: usize, place: usize, content: &[(usize, u32)]) -> f64 {
-        let seats = content.iter().map(|(part, count)| {
-            self.scene.seat_use(cap, &self.parts[*part]) * f64::from(*count)
-        });
+        let seats = content
+            .iter()
+            .map(|(part, count)| self.scene.seat_use(cap, &self.parts[*part]) * f64::from(*count));
         self.scene.node_use(cap, &self.scene.places[place]) + seats.sum::<f64>()
     }
 

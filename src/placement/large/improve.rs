@@ -93,7 +93,9 @@ impl<'a> Improving<'a> {
         let nodes: Vec<Node> = self.nodes.iter().flatten().cloned().collect();
         let sites = self.at_site.iter().zip(&self.market.scene.sites);
         let sites = sites.filter(|(nodes, _)| **nodes > 0).map(|(_, (_, price))| price);
-        let each = nodes.iter().map(|node| self.price(node.place) + self.charges(node.place, &node.content));
+        let each = nodes
+            .iter()
+            .map(|node| self.price(node.place) + self.charges(node.place, &node.content));
         let cost = sites.sum::<f64>() + each.sum::<f64>();
         (cost, self.market.parts, nodes)
     }
@@ -343,7 +345,9 @@ impl<'a> Improving<'a> {
             for kind in kinds {
                 for at in 0..self.roomy[kind].len() {
                     let index = self.roomy[kind][at];
-                    let Some(node) = self.nodes.get(index).and_then(Option::as_ref) else { continue };
+                    let Some(node) = self.nodes.get(index).and_then(Option::as_ref) else {
+                        continue;
+                    };
                     let fit = fitting(&size, &node.free);
                     if fit == 0 || !self.is_allowed(part, node.place) {
                         continue;
@@ -357,7 +361,8 @@ impl<'a> Improving<'a> {
                     if place.caps.iter().any(|cap| {
                         let each = market.scene.seat_use(*cap, &market.parts[part]);
                         let more = each * f64::from(count);
-                        each > 0.0 && self.taken.caps[*cap] + more > market.scene.caps[*cap].max + 1e-9
+                        each > 0.0
+                            && self.taken.caps[*cap] + more > market.scene.caps[*cap].max + 1e-9
                     }) {
                         continue;
                     }

@@ -21,7 +21,8 @@ pub(super) fn settled(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) ->
         for part in spread(scene, prices, open, whole)? {
             let divided = off_spot(scene, part.clone(), spot);
             if let Some(left) = &mut spot {
-                let anywhere = divided.iter().filter(|one| one.candidates.len() == part.candidates.len());
+                let anywhere =
+                    divided.iter().filter(|one| one.candidates.len() == part.candidates.len());
                 *left -= anywhere.map(|one| one.amount).sum::<f64>();
             }
             parts.extend(divided);
@@ -45,12 +46,7 @@ fn off_spot(scene: &Scene, part: Part, spot: Option<f64>) -> Vec<Part> {
     parts
 }
 
-fn spread(
-    scene: &Scene,
-    prices: &Prices,
-    open: &BTreeSet<usize>,
-    part: Part,
-) -> Option<Vec<Part>> {
+fn spread(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, part: Part) -> Option<Vec<Part>> {
     let rules = scene.rules(part.group);
     if !rules.together && rules.min.is_empty() && rules.share.is_empty() {
         return Some(vec![part]);

@@ -204,12 +204,14 @@ impl<'a> Program<'a> {
     fn begin(&mut self) {
         for (at, &index) in self.cover.kept.iter().enumerate() {
             let place = &self.scene.places[index];
-            let caps = place.caps.iter().map(|cap| {
-                (self.classes.len() + cap, self.scene.node_use(*cap, place))
-            });
+            let caps = place
+                .caps
+                .iter()
+                .map(|cap| (self.classes.len() + cap, self.scene.node_use(*cap, place)));
             let amounts = self.rows[at].iter().zip(self.cover.most[index]);
             let amounts = amounts.filter_map(|(row, amount)| Some(((*row)?, -amount)));
-            let terms: Vec<(usize, f64)> = caps.filter(|(_, each)| *each > 0.0).chain(amounts).collect();
+            let terms: Vec<(usize, f64)> =
+                caps.filter(|(_, each)| *each > 0.0).chain(amounts).collect();
             self.growing.column(place.price, f64::INFINITY, terms.into_iter());
         }
         for class in 0..self.classes.len() {
@@ -250,8 +252,7 @@ impl<'a> Program<'a> {
 
     fn solve(&mut self) -> Option<()> {
         for _ in 0..ROUNDS {
-            let optimum = self.growing.solve()?;
-            let multipliers = optimum.multipliers;
+            let multipliers = self.growing.solve()?;
             for (resources, rows) in self.resources.iter_mut().zip(&self.rows) {
                 *resources = rows.map(|row| row.map_or(0.0, |row| (-multipliers[row]).max(0.0)));
             }

@@ -94,9 +94,8 @@ impl Part {
 impl<'a> Scene<'a> {
     /// `None` where the problem asks for something that is not known here.
     pub fn new(problem: &'a Problem, groups: &'a [Group]) -> Option<Scene<'a>> {
-        let is_plain = problem.stored.is_empty()
-            && problem.traffic.is_empty()
-            && problem.ceiling.is_none();
+        let is_plain =
+            problem.stored.is_empty() && problem.traffic.is_empty() && problem.ceiling.is_none();
         if !is_plain {
             return None;
         }
@@ -225,9 +224,7 @@ impl<'a> Scene<'a> {
                 let dollars = self.problem.charge_month(&demand.needs, &candidate.offering.cloud);
                 charges[self.places[*index].site] = match weights {
                     None => dollars,
-                    Some(one) => {
-                        one.cost * dollars + one.latency * demand.latency_ms(candidate)
-                    }
+                    Some(one) => one.cost * dollars + one.latency * demand.latency_ms(candidate),
                 };
             }
         }

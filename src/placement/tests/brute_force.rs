@@ -9,7 +9,7 @@ use crate::config::{
     self, LatencyRule, Model, ObjectiveWeights, SpotRules, Spread, SpreadOver, Weights,
 };
 use crate::placement::formulation::Formulation;
-use crate::placement::{check, reduce, solve, solve_among};
+use crate::placement::{check, large, reduce, solve, solve_among};
 use crate::problem::{Amount, Candidate, Carriage, Demand, Problem, Rule};
 
 /// The least cost by exhaustion: every distribution of every demand's replicas over its candidates, and
@@ -754,4 +754,30 @@ fn the_reduced_model_is_smaller() {
     let all: Vec<usize> = (0..problem.candidates.len()).collect();
     let plain = Formulation::new(&problem, &groups, all).model.columns.len();
     assert!(reduced < plain, "{reduced} < {plain}");
+}
+
+/// What the way for large problems makes of a small one is sound, never better than the best, and its bound
+/// never above it; and it is near.
+#[test]
+fn resource_prices_bound_what_trying_everything_finds() {
+    let (mut placed, mut best, mut excess) = (0, 0, 0.0);
+    for seed in 0..600 {
+        let world = if seed % 4 == 0 { random_load(seed) } else { random(seed) };
+        let Ok(problem) = world.pose() else { continue };
+        if distributions(&problem) > 1e5 {
+            continue;
+        }
+        let groups = reduce::groups(&problem);
+        let Some(placement) = large::placement(&problem, &groups) else { continue };
+        let least = cheapest(&problem).unwrap_or_else(|| panic!("seed {seed}: there is none"));
+        let proof = &placement.proof;
+        assert!(proof.bound_month <= least + 1e-6, "seed {seed}: {proof:?}, least is {least}");
+        assert!(proof.objective_month >= least - 1e-6, "seed {seed}: {proof:?}, least is {least}");
+        placed += 1;
+        best += u32::from(proof.objective_month <= least + 1e-6);
+        excess += proof.objective_month / least.max(1e-6) - 1.0;
+    }
+    assert!(placed > 150, "{placed} were placed");
+    assert!(best * 10 > placed * 8, "{best} of {placed} are the best");
+    assert!(excess / f64::from(placed) < 0.02, "{}", excess / f64::from(placed));
 }

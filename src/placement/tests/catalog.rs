@@ -6,8 +6,12 @@ use std::path::Path;
 use fleetform_contract::{Provider, SecretKey};
 
 use super::support::*;
+
+#[path = "../../../benches/instances.rs"]
+#[expect(dead_code, reason = "the benchmark uses all of it")]
+mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
-use crate::placement::{reduce, solve};
+use crate::placement::{large, plain, reduce, solve};
 use crate::problem::{Problem, pose};
 
 /// What the clouds of a stack offer.
@@ -87,4 +91,37 @@ fn few_replicas_are_spread_at_the_proven_least() {
         let sites = placement.cost.sites_month.len();
         assert_eq!(sites, if over == SpreadOver::Zone { 1 } else { 2 }, "{over:?}");
     }
+}
+
+/// A problem of the benchmark.
+fn instance(text: String) -> Problem {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("main.hcl"), text).expect("written");
+    let loaded = config::load(directory.path(), &Inputs::new(SecretKey::new([0; 32])));
+    pose_with_catalogs(&loaded.unwrap_or_else(|failure| panic!("{:?}", failure.diagnostics)))
+}
+
+#[test]
+fn middling_fleets_cost_what_the_plain_formulation_costs() {
+    for seed in 0..3 {
+        let problem = instance(instances::fleet(8, seed, instances::Extent::Few));
+        let groups = reduce::groups(&problem);
+        let quick = large::placement(&problem, &groups).expect("it can be placed").proof;
+        let plain = plain(&problem, 1e-3);
+        let objective = plain.objective_month.expect("it can be placed");
+        assert!(quick.bound_month <= objective + 1e-6, "seed {seed}: {quick:?} {plain:?}");
+        assert!(
+            quick.objective_month >= plain.bound_month - 1e-6,
+            "seed {seed}: {quick:?} {plain:?}"
+        );
+        let gap = 1.0 - plain.bound_month / quick.objective_month;
+        assert!(gap <= quick.gap.max(2e-3), "seed {seed}: {gap} {quick:?} {plain:?}");
+    }
+}
+
+#[test]
+fn a_large_fleet_is_placed_with_a_small_gap() {
+    let problem = instance(instances::fleet(60, 1, instances::Extent::All));
+    let proof = solve(&problem).expect("it can be placed").proof;
+    assert!(proof.gap < 0.01, "{proof:?}");
 }
