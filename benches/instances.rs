@@ -97,7 +97,8 @@ fn service(text: &mut String, dice: &mut Dice, number: usize, extent: Extent) {
             dice.pick(&["\"us-*\", \"*us*\"", "\"eu*\", \"*europe*\"", "\"*asia*\", \"ap-*\""]);
         let _ = writeln!(placement, "    regions = [{regions}]");
     }
-    if replicas > 2 && dice.chance(10) {
+    // Not every cloud has machines of every type with eight.
+    if replicas > 2 && gpus < 8 && dice.chance(10) {
         let over = if extent == Extent::All { dice.pick(&["cloud", "region"]) } else { "cloud" };
         let _ =
             writeln!(placement, "    spread {{\n      over = \"{over}\"\n      min = 2\n    }}");
@@ -117,7 +118,7 @@ pub fn loads(services: usize, seed: u64, extent: Extent) -> String {
     let mut text = fleet(0, seed, extent);
     for number in 0..services {
         let base = 1.0 + dice.roll(20) as f64;
-        let _ = writeln!(text, "model \"m{number}\" {{\n  parameters = \"8B\"");
+        let _ = writeln!(text, "model \"m{number}\" {{");
         for (gpu_type, factor) in [("T4", 0.5), ("L4", 1.0), ("A100", 4.0), ("H100", 9.0)] {
             let rate = base * factor * (80 + dice.roll(40)) as f64 / 100.0;
             let _ = writeln!(

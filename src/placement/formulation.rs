@@ -206,15 +206,6 @@ impl<'a> Formulation<'a> {
         &self.problem.candidates[self.kept[place]]
     }
 
-    pub fn site_of(&self, place: usize) -> usize {
-        self.sites[place]
-    }
-
-    /// What replicas may take of one node.
-    pub fn capacity(&self, place: usize) -> Amounts {
-        self.candidate(place).usable.array()
-    }
-
     /// What one replica of a group takes.
     pub fn size(&self, group: usize) -> Amounts {
         self.problem.demands[self.groups[group].demands[0]].size.array()
@@ -345,7 +336,7 @@ impl<'a> Formulation<'a> {
                 let fit = fitting(&self.size(*group), &capacity);
                 let whole = f64::from(fit).min(self.model.columns[*column].upper);
                 if whole < tightest - 1e-9 {
-                    self.model.lazy_row(vec![(*column, 1.0), (node, -whole)], 0.0);
+                    self.model.row(vec![(*column, 1.0), (node, -whole)], Sense::AtMost, 0.0);
                 }
             }
         }
@@ -368,7 +359,7 @@ impl<'a> Formulation<'a> {
             let by_site = self.seats_by(group, |candidate| &candidate.site);
             for (site, mut terms) in by_site {
                 terms.push((sites[site], -replicas));
-                self.model.lazy_row(terms, 0.0);
+                self.model.row(terms, Sense::AtMost, 0.0);
             }
         }
         sites
@@ -554,7 +545,7 @@ impl<'a> Formulation<'a> {
                         *factor = -1.0;
                     }
                     seats.push((column, 1.0));
-                    self.model.lazy_row(seats, 0.0);
+                    self.model.row(seats, Sense::AtMost, 0.0);
                 }
                 let min = f64::from(*min);
                 if elastic {
@@ -600,7 +591,7 @@ impl<'a> Formulation<'a> {
                     let column = self.column(1.0, true, 0.0, 0.0);
                     chosen.push((column, 1.0));
                     seats.push((column, -replicas));
-                    self.model.lazy_row(seats, 0.0);
+                    self.model.row(seats, Sense::AtMost, 0.0);
                 }
                 self.at_most(limit, elastic, vec![chosen], 1.0);
             }

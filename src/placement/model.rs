@@ -27,8 +27,6 @@ pub(super) struct Row {
     pub terms: Vec<(usize, f64)>,
     pub sense: Sense,
     pub right: f64,
-    /// Seldom binds in the linear relaxation, which begins without it.
-    pub lazy: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +93,8 @@ impl Model {
             Sense::Equal => 0.0 == right,
         };
         if !(terms.is_empty() && holds) {
-            self.rows.push(Row { terms, sense, right, lazy: false });
+            self.rows.push(Row { terms, sense, right });
         }
-    }
-
-    /// Adds a row that seldom binds in the linear relaxation: one of very many.
-    pub fn lazy_row(&mut self, terms: Vec<(usize, f64)>, right: f64) {
-        self.rows.push(Row { terms, sense: Sense::AtMost, right, lazy: true });
     }
 
     /// Whether these values keep every row and bound, up to the tolerance that the solver has too.

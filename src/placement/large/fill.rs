@@ -190,10 +190,6 @@ impl<'a> Market<'a> {
         let mut taken = self.untaken();
         let mut nodes = Vec::new();
         let mut heap = BinaryHeap::new();
-        let ratio = |place: usize, worth: f64| match self.node[place] {
-            price if price > 0.0 => worth / price,
-            _ => f64::MAX,
-        };
         for place in 0..self.residents.len() {
             if !self.residents[place].is_empty() {
                 heap.push((Ordered(f64::MAX), Reverse(place)));
@@ -204,7 +200,7 @@ impl<'a> Market<'a> {
             if content.is_empty() {
                 continue;
             }
-            let now = Ordered(ratio(place, worth));
+            let now = Ordered(ratio(worth, self.node[place]));
             if heap.peek().is_some_and(|(next, _)| now < *next) {
                 heap.push((now, Reverse(place)));
                 continue;
@@ -222,6 +218,16 @@ impl<'a> Market<'a> {
             heap.push((now, Reverse(place)));
         }
         taken.left.iter().all(|left| *left <= 1e-9).then_some((nodes, taken))
+    }
+}
+
+/// What a content is worth for what its node costs.
+pub(super) fn ratio(worth: f64, price: f64) -> f64 {
+    match price {
+        price if price > 0.0 => worth / price,
+        // Who pays by the replica pays nothing for the node.
+        _ if worth < -1e-9 => worth,
+        _ => f64::MAX,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Takes a few nodes apart and puts what was on them elsewhere, as long as that saves something (ruin and recreate:
 //! Schrimpf et al., 2000). The order of trials is fixed.
 
-use super::fill::{Market, Node, Taken, take};
+use super::fill::{Market, Node, Taken, ratio, take};
 use super::scene::Part;
 use crate::config::SpreadOver;
 use crate::placement::packing::fitting;
@@ -24,7 +24,7 @@ struct Improving<'a> {
 }
 
 /// Trials for each wasteful node, and at least and at most.
-const TRIALS: usize = 100;
+const TRIALS: usize = 80;
 const LEAST: usize = 1_000;
 const MOST: usize = 60_000;
 /// Of all runs, and how many runs at most.
@@ -420,7 +420,7 @@ impl<'a> Improving<'a> {
                 if content.is_empty() || market.room(place, &content, &self.taken, 1) == 0 {
                     continue;
                 }
-                let mut ratio = if price > 0.0 { worth / price } else { f64::MAX };
+                let mut ratio = ratio(worth, price);
                 if tilt > 0.0 {
                     ratio *= 1.0 + tilt * (self.dice.roll(100) as f64 / 100.0);
                 }

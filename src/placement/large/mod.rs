@@ -21,6 +21,7 @@ use crate::problem::{Problem, Rule};
 mod cover;
 mod fill;
 mod improve;
+mod loads;
 mod parts;
 mod prices;
 mod scene;

@@ -28,8 +28,30 @@ pub(super) fn settled(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) ->
             parts.extend(divided);
         }
     }
+    let parts = parts.into_iter().map(|part| whole(scene, prices, part));
+    let mut parts: Vec<Part> = parts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
     parts.retain(|part| part.amount > 0.0);
     parts.iter().all(|part| !part.candidates.is_empty()).then_some(parts)
+}
+
+/// A load as numbers of replicas, each on its kind of GPU.
+fn whole(scene: &Scene, prices: &Prices, part: Part) -> Option<Vec<Part>> {
+    if part.rates.is_empty() {
+        return Some(vec![part]);
+    }
+    let (_, counts) = prices.cheapest(scene, &part)?;
+    let counts = counts.into_iter().enumerate().filter(|(_, count)| *count > 0);
+    let parts = counts.map(|(kind, count)| {
+        let candidates = part.candidates.iter().copied();
+        let candidates = candidates.filter(|place| scene.places[*place as usize].kind == kind);
+        Part {
+            amount: f64::from(count),
+            candidates: candidates.collect(),
+            rates: Vec::new(),
+            ..part.clone()
+        }
+    });
+    Some(parts.collect())
 }
 
 /// So much may be on spot nodes, the rest is not.

@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 
 use super::cover::Cover;
+use super::loads;
 use super::scene::{Part, Scene};
 use crate::config::SpreadOver;
 use crate::placement::model::{Growing, Sense};
@@ -90,6 +91,9 @@ impl Prices {
             part.candidates.iter().map(|place| self.unit(scene, part, *place)).collect();
         let all = seats.iter().copied().fold(f64::INFINITY, f64::min);
         let mut least = all * part.amount;
+        if let Some((whole, _)) = self.cheapest(scene, part) {
+            least = least.max(whole);
+        }
         if let Some(spot) = rules.spot {
             let places = part.candidates.iter().zip(&seats);
             let steady = places.filter(|(place, _)| !scene.places[**place as usize].is_spot);
@@ -124,6 +128,25 @@ impl Prices {
         least
     }
 
+    /// Whole replicas for a load, at what they stand for: their cost, and how many of each kind of GPU.
+    pub fn cheapest(&self, scene: &Scene, part: &Part) -> Option<(f64, Vec<u32>)> {
+        if part.rates.is_empty() {
+            return None;
+        }
+        let mut kinds: Vec<(f64, f64)> =
+            part.rates.iter().map(|rate| (*rate, f64::INFINITY)).collect();
+        for place in &part.candidates {
+            let price = &mut kinds[scene.places[*place as usize].kind].1;
+            *price = price.min(self.seat(scene, part, *place as usize));
+        }
+        for (rate, price) in &mut kinds {
+            if price.is_infinite() {
+                *rate = 0.0;
+            }
+        }
+        loads::cheapest(part.amount, &kinds)
+    }
+
     /// Clouds or sites by what one unit stands for there, the least first: on average of all, of which so much may
     /// be on spot nodes.
     pub fn sections(
@@ -146,6 +169,7 @@ impl Prices {
         let on_spot = spot.map_or(1.0, |spot| (spot / part.amount).clamp(0.0, 1.0));
         let average = |(any, steady): (f64, f64)| match on_spot {
             1.0 => any,
+            0.0 => steady,
             on_spot => on_spot * any + (1.0 - on_spot) * steady,
         };
         let sections = best.into_iter().map(|(section, best)| (average(best), section));

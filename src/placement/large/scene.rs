@@ -16,7 +16,6 @@ pub(super) struct Scene<'a> {
     pub places: Vec<Place>,
     /// By site: its name and what it counts in the objective, a month.
     pub sites: Vec<(&'a str, f64)>,
-    pub clouds: usize,
     /// Types of GPU, no GPU among them.
     pub kinds: usize,
     /// Limits that several demands share.
@@ -126,9 +125,8 @@ impl<'a> Scene<'a> {
         });
         let places = places.collect();
         let rules = vec![Rules::default(); problem.demands.len()];
-        let (clouds, kinds) = (clouds.len(), kinds.len());
-        let mut scene =
-            Scene { problem, groups, places, sites, clouds, kinds, caps: Vec::new(), rules };
+        let kinds = kinds.len();
+        let mut scene = Scene { problem, groups, places, sites, kinds, caps: Vec::new(), rules };
         for limit in &problem.limits {
             scene.add(&limit.rule)?;
         }

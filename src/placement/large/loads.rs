@@ -1,0 +1,59 @@
+//! The cheapest whole replicas that serve a load, where each kind of GPU has its price and its rate.
+
+/// Steps of the search.
+const WORK: u32 = 20_000;
+
+/// What so many replicas of each kind cost together, and how many there are of each; of `(rate, price)` by kind. `None`
+/// where the work ends before that is certain, or nothing serves.
+pub(super) fn cheapest(load: f64, kinds: &[(f64, f64)]) -> Option<(f64, Vec<u32>)> {
+    let mut order: Vec<usize> = (0..kinds.len()).filter(|kind| kinds[*kind].0 > 0.0).collect();
+    let unit = |kind: usize| kinds[kind].1 / kinds[kind].0;
+    order.sort_by(|a, b| unit(*a).total_cmp(&unit(*b)).then(a.cmp(b)));
+    let mut search = Search {
+        kinds: order.iter().map(|kind| kinds[*kind]).collect(),
+        counts: vec![0; order.len()],
+        best: None,
+        work: WORK,
+    };
+    search.go(0, load, 0.0)?;
+    let (cost, found) = search.best?;
+    let mut counts = vec![0; kinds.len()];
+    for (kind, count) in order.into_iter().zip(found) {
+        counts[kind] = count;
+    }
+    Some((cost, counts))
+}
+
+struct Search {
+    /// The cheapest for what it serves first.
+    kinds: Vec<(f64, f64)>,
+    counts: Vec<u32>,
+    best: Option<(f64, Vec<u32>)>,
+    work: u32,
+}
+
+impl Search {
+    fn go(&mut self, at: usize, left: f64, cost: f64) -> Option<()> {
+        self.work = self.work.checked_sub(1)?;
+        if left <= 1e-9 {
+            if self.best.as_ref().is_none_or(|(best, _)| cost < *best) {
+                self.best = Some((cost, self.counts.clone()));
+            }
+            return Some(());
+        }
+        let Some(&(rate, price)) = self.kinds.get(at) else { return Some(()) };
+        // The others are no cheaper for what they serve.
+        let least = cost + left * price / rate;
+        if self.best.as_ref().is_some_and(|(best, _)| least >= *best) {
+            return Some(());
+        }
+        for count in (0..=(left / rate - 1e-9).ceil() as u32).rev() {
+            self.counts[at] = count;
+            let done =
+                self.go(at + 1, left - rate * f64::from(count), cost + price * f64::from(count));
+            self.counts[at] = 0;
+            done?;
+        }
+        Some(())
+    }
+}
