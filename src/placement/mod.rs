@@ -182,6 +182,11 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
         false => None,
     };
     if let Some(quick) = quick {
+        // What must be saved must be moved, whatever a move is charged.
+        if problem.last.is_some() && within_budget(problem, quick.clone()).is_err() {
+            let free = Problem { last: None, ..problem.clone() };
+            return solve(&free);
+        }
         return within_budget(problem, quick);
     }
     let kept = reduce::undominated(problem, &groups);
@@ -195,10 +200,7 @@ const FEW: usize = 4;
 
 fn is_large(problem: &Problem) -> bool {
     let pairs = problem.demands.iter().map(|demand| demand.candidates.len());
-    // Whole nodes know nothing of what runs already.
-    problem.demands.len() > FEW
-        && pairs.sum::<usize>() > LARGE
-        && moves::held(problem).seats.is_empty()
+    problem.demands.len() > FEW && pairs.sum::<usize>() > LARGE
 }
 
 fn solve_among(

@@ -184,10 +184,9 @@ impl<'a> Market<'a> {
         Node { place, free, content }
     }
 
-    /// Nodes for everything, each time those that are worth most for their price. `None` where limits leave no
+    /// Nodes for everything that is left, each time those that are worth most for their price. `None` where limits leave no
     /// place for something.
-    pub fn fill(&self) -> Option<(Vec<Node>, Taken)> {
-        let mut taken = self.untaken();
+    pub fn fill(&self, mut taken: Taken) -> Option<(Vec<Node>, Taken)> {
         let mut nodes = Vec::new();
         let mut heap = BinaryHeap::new();
         for place in 0..self.residents.len() {

@@ -7,6 +7,9 @@
 //! 3. Whole nodes are filled, always those whose content is worth most for what they cost (`fill`); then a few
 //!    nodes at a time are taken apart and put together better (`improve`).
 //!
+//! Where something runs, that and what comes in beside it (`continued`) is compared with a placement that is made
+//! afresh and charged for its moves.
+//!
 //! Traffic, stored weights and rules between demands opt out: those problems take the general way.
 
 use std::collections::BTreeSet;
@@ -18,6 +21,7 @@ use super::search::Packed;
 use super::{Placement, check, moves, proof, settle};
 use crate::problem::{Problem, Rule};
 
+mod continued;
 mod cover;
 mod fill;
 mod improve;
@@ -40,15 +44,35 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
     let prices = Prices::find(&scene, &loose, &cover)?;
     let bound = prices.bound(&scene);
     let bound = whole::bound(&scene, &loose, &cover).map_or(bound, |whole| whole.max(bound));
-    let parts = parts::settled(&scene, &prices, &open(&scene, &prices, &loose))?;
-    let market = Market::new(&scene, parts, &prices, &cover.kept);
-    let (nodes, taken) = market.fill()?;
-    let (parts, nodes) = improve::improved(&market, &nodes, &taken);
-    let placement = settled(problem, groups, &parts, nodes, bound);
     // Whether it is too dear is told by who asked, with what it costs.
     let limits = problem.limits.iter().filter(|limit| !matches!(limit.rule, Rule::Budget { .. }));
     let unlimited = Problem { limits: limits.cloned().collect(), ..problem.clone() };
-    check(&unlimited, &placement).is_ok().then_some(placement)
+    let sound = |(parts, nodes): (Vec<Part>, Vec<Node>)| {
+        let placement = settled(problem, groups, &parts, nodes, bound);
+        check(&unlimited, &placement).is_ok().then_some(placement)
+    };
+    let objective = |placement: &Placement| placement.proof.objective_month;
+    let fresh = fresh(&scene, &prices, &loose, &cover).and_then(sound);
+    let same = match problem.last {
+        Some(_) => Some(continued::nodes(&scene, &prices, &cover.kept).and_then(sound)?),
+        None => None,
+    };
+    // What costs the same stays.
+    let both = same.into_iter().chain(fresh);
+    both.min_by(|a, b| objective(a).total_cmp(&objective(b)))
+}
+
+/// Nodes for everything, whatever runs.
+fn fresh(
+    scene: &Scene,
+    prices: &Prices,
+    loose: &[Part],
+    cover: &Cover,
+) -> Option<(Vec<Part>, Vec<Node>)> {
+    let parts = parts::settled(scene, prices, &open(scene, prices, loose))?;
+    let market = Market::new(scene, parts, prices, &cover.kept);
+    let (nodes, taken) = market.fill(market.untaken())?;
+    Some(improve::improved(&market, &nodes, &taken))
 }
 
 /// Sites where some part's replicas stand for least.

@@ -11,7 +11,7 @@ use super::support::*;
 #[expect(dead_code, reason = "the benchmark uses all of it")]
 mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
-use crate::placement::{large, plain, reduce, solve};
+use crate::placement::{Placement, large, plain, reduce, solve};
 use crate::problem::{Problem, pose};
 
 /// What the clouds of a stack offer.
@@ -124,4 +124,37 @@ fn a_large_fleet_is_placed_with_a_small_gap() {
     let problem = instance(instances::fleet(60, 1, instances::Extent::All));
     let proof = solve(&problem).expect("it can be placed").proof;
     assert!(proof.gap < 0.02, "{proof:?}");
+}
+
+#[test]
+fn a_large_fleet_that_runs_stays_where_it_is() {
+    let mut problem = instance(instances::fleet(40, 2, instances::Extent::All));
+    let first = solve(&problem).expect("it can be placed");
+    problem.last = Some(first.clone());
+    assert_eq!(solve(&problem).expect("it can be placed").seats, first.seats);
+
+    let mut dice = Dice(3);
+    for candidate in &mut problem.candidates {
+        candidate.price_hour *= 0.98 + 0.04 * f64::from(dice.roll(100) as u32) / 100.0;
+    }
+    let places = |placement: &Placement| -> Vec<(String, String, u32)> {
+        let seats = placement.seats.iter();
+        seats.map(|one| (one.workload.clone(), one.offering.clone(), one.replicas)).collect()
+    };
+    let moved = solve(&problem).expect("it can be placed");
+    assert_eq!(places(&moved), places(&first), "prices that move by 2 % move nothing");
+
+    let grown = problem.demands.iter().position(|one| one.rules.spread.is_empty() && !one.together);
+    let grown = grown.expect("one without rules");
+    let name = problem.demands[grown].workload.clone();
+    let asked = problem.demands[grown].asked() as u32;
+    problem.ask_for(grown, asked + 3);
+    let more = solve(&problem).expect("it can be placed");
+    let others = |placement: &Placement| {
+        let mut all = places(placement);
+        all.retain(|(workload, ..)| *workload != name);
+        all
+    };
+    assert_eq!(others(&more), others(&first), "only the one that grew");
+    assert!(more.proof.moves_month < 1e-6, "{:?}", more.proof);
 }
