@@ -4,17 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::prices::Prices;
-use super::scene::{Part, Scene};
-use crate::config::SpreadOver;
+use super::scene::{Given, Part, Scene};
 use crate::placement::packing::{Amounts, fitting};
+
+/// (part, replicas)
+pub(super) type Content = Vec<(usize, u32)>;
 
 /// One node and what is on it.
 #[derive(Clone)]
 pub(super) struct Node {
     pub place: usize,
     pub free: Amounts,
-    /// (part, replicas)
-    pub content: Vec<(usize, u32)>,
+    pub content: Content,
 }
 
 /// Parts at places, with what replicas are worth.
@@ -107,7 +108,7 @@ impl<'a> Market<'a> {
     }
 
     /// The same part elsewhere.
-    pub fn give(&mut self, part: usize, candidates: Vec<u32>, given: Option<(SpreadOver, usize)>) {
+    pub fn give(&mut self, part: usize, candidates: Vec<u32>, given: Given) {
         let one = &mut self.parts[part];
         (one.candidates, one.given) = (candidates, given);
         self.options[part] = options(self.scene, &priced(self.scene, self.prices, one));
@@ -122,7 +123,7 @@ impl<'a> Market<'a> {
     }
 
     /// Fills a node of a place with what is left, and says what that is worth.
-    pub fn content(&self, place: usize, taken: &Taken) -> (f64, Vec<(usize, u32)>) {
+    pub fn content(&self, place: usize, taken: &Taken) -> (f64, Content) {
         let mut free = self.scene.places[place].capacity;
         let mut worth = 0.0;
         let mut content = Vec::new();
@@ -176,7 +177,7 @@ impl<'a> Market<'a> {
         }
     }
 
-    pub fn node_of(&self, place: usize, content: Vec<(usize, u32)>) -> Node {
+    pub fn node_of(&self, place: usize, content: Content) -> Node {
         let mut free = self.scene.places[place].capacity;
         for (part, count) in &content {
             take(&mut free, &self.parts[*part].size, *count);
@@ -266,8 +267,14 @@ pub(super) fn take(free: &mut Amounts, size: &Amounts, count: u32) {
 }
 
 /// A number that is none of those that cannot be compared.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, PartialEq)]
 struct Ordered(f64);
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Ordered) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Eq for Ordered {}
 

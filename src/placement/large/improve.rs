@@ -1,8 +1,8 @@
 //! Takes a few nodes apart and puts what was on them elsewhere, as long as that saves something (ruin and recreate:
 //! Schrimpf et al., 2000). The order of trials is fixed.
 
-use super::fill::{Market, Node, Taken, ratio, take};
-use super::scene::Part;
+use super::fill::{Content, Market, Node, Taken, ratio, take};
+use super::scene::{Given, Part};
 use crate::config::SpreadOver;
 use crate::placement::packing::fitting;
 
@@ -202,7 +202,7 @@ impl<'a> Improving<'a> {
         let given = node.content.iter().map(|(part, _)| *part);
         let given: Vec<usize> =
             given.filter(|part| self.market.parts[*part].given.is_some()).collect();
-        let mut moved: Vec<(usize, Vec<u32>, Option<(SpreadOver, usize)>)> = Vec::new();
+        let mut moved: Vec<(usize, Vec<u32>, Given)> = Vec::new();
         for part in given {
             let is_moved = moved.iter().any(|(one, ..)| *one == part);
             let Some((members, over, to)) = self.elsewhere_for(part).filter(|_| !is_moved) else {
@@ -257,7 +257,7 @@ impl<'a> Improving<'a> {
         Some((members, over, to))
     }
 
-    fn give(&mut self, part: usize, candidates: Vec<u32>, given: Option<(SpreadOver, usize)>) {
+    fn give(&mut self, part: usize, candidates: Vec<u32>, given: Given) {
         self.allowed[part] = set(&candidates, self.market.scene.places.len());
         self.market.give(part, candidates, given);
     }
@@ -283,10 +283,9 @@ impl<'a> Improving<'a> {
         let mut changed: Vec<(usize, Node)> = Vec::new();
         let length = self.nodes.len();
         let tilt = if self.dice.roll(2) == 0 { 0.0 } else { 0.1 };
-        let spent = self.squeeze(&waiting, &mut changed).and_then(|charges| {
-            let rented = self.rent(&waiting, saved - charges, tilt)?;
-            Some(charges + rented)
-        });
+        let charges = self.squeeze(&waiting, &mut changed);
+        let rented = self.rent(&waiting, saved - charges, tilt);
+        let spent = rented.map(|rented| charges + rented);
         if spent.is_some_and(|spent| spent <= saved + 1e-9) {
             return true;
         }
@@ -327,68 +326,65 @@ impl<'a> Improving<'a> {
         each.sum()
     }
 
-    /// Puts what waits onto nodes that are there. What that is charged; never `None`.
-    fn squeeze(&mut self, waiting: &[usize], changed: &mut Vec<(usize, Node)>) -> Option<f64> {
+    /// Puts what waits onto nodes that are there. What that is charged.
+    fn squeeze(&mut self, waiting: &[usize], changed: &mut Vec<(usize, Node)>) -> f64 {
         let mut charges = 0.0;
-        let market = &self.market;
         let mut order: Vec<usize> = waiting.to_vec();
-        order.sort_by_key(|part| std::cmp::Reverse(market.parts[*part].size));
+        order.sort_by_key(|part| std::cmp::Reverse(self.market.parts[*part].size));
         for part in order {
-            if self.taken.left[part] <= 1e-9 {
-                continue;
-            }
-            let size = market.parts[part].size;
-            let mut kinds: Vec<usize> =
-                market.options[part].iter().map(|place| market.scene.places[*place].kind).collect();
+            let mut kinds = self.market.options[part].clone();
+            kinds.iter_mut().for_each(|place| *place = self.market.scene.places[*place].kind);
             kinds.sort_unstable();
             kinds.dedup();
             for kind in kinds {
                 for at in 0..self.roomy[kind].len() {
-                    let index = self.roomy[kind][at];
-                    let Some(node) = self.nodes.get(index).and_then(Option::as_ref) else {
-                        continue;
-                    };
-                    let fit = fitting(&size, &node.free);
-                    if fit == 0 || !self.is_allowed(part, node.place) {
-                        continue;
-                    }
-                    let place = &market.scene.places[node.place];
-                    let rate = market.parts[part].rate(place);
-                    let wanted = (self.taken.left[part] / rate - 1e-9).ceil();
-                    let count = f64::from(fit).min(wanted) as u32;
-                    let seats = [(part, count)];
-                    // The node is counted already.
-                    if place.caps.iter().any(|cap| {
-                        let each = market.scene.seat_use(*cap, &market.parts[part]);
-                        let more = each * f64::from(count);
-                        each > 0.0
-                            && self.taken.caps[*cap] + more > market.scene.caps[*cap].max + 1e-9
-                    }) {
-                        continue;
-                    }
-                    changed.push((index, node.clone()));
-                    for cap in &place.caps {
-                        let each = market.scene.seat_use(*cap, &market.parts[part]);
-                        self.taken.caps[*cap] += each * f64::from(count);
-                    }
-                    charges += self.charges(node.place, &seats);
-                    self.taken.left[part] -= rate * f64::from(count);
-                    let Some(node) = &mut self.nodes[index] else { continue };
-                    take(&mut node.free, &size, count);
-                    match node.content.iter_mut().find(|(one, _)| *one == part) {
-                        Some((_, there)) => *there += count,
-                        None => node.content.push((part, count)),
-                    }
                     if self.taken.left[part] <= 1e-9 {
                         break;
                     }
-                }
-                if self.taken.left[part] <= 1e-9 {
-                    break;
+                    charges += self.seat(part, self.roomy[kind][at], changed);
                 }
             }
         }
-        Some(charges)
+        charges
+    }
+
+    /// Puts as much of a part onto a node as has room there. What that is charged.
+    fn seat(&mut self, part: usize, index: usize, changed: &mut Vec<(usize, Node)>) -> f64 {
+        let market = &self.market;
+        let one = &market.parts[part];
+        let Some(node) = self.nodes.get(index).and_then(Option::as_ref) else { return 0.0 };
+        let fit = fitting(&one.size, &node.free);
+        if fit == 0 || !self.is_allowed(part, node.place) {
+            return 0.0;
+        }
+        let place = &market.scene.places[node.place];
+        let rate = one.rate(place);
+        let wanted = (self.taken.left[part] / rate - 1e-9).ceil();
+        let count = f64::from(fit).min(wanted) as u32;
+        // The node itself is counted already.
+        let more = |cap: usize| market.scene.seat_use(cap, one) * f64::from(count);
+        let is_full = place.caps.iter().any(|cap| {
+            let more = more(*cap);
+            more > 0.0 && self.taken.caps[*cap] + more > market.scene.caps[*cap].max + 1e-9
+        });
+        if is_full {
+            return 0.0;
+        }
+        let charged = self.charges(node.place, &[(part, count)]);
+        changed.push((index, node.clone()));
+        for cap in &place.caps {
+            self.taken.caps[*cap] += more(*cap);
+        }
+        self.taken.left[part] -= rate * f64::from(count);
+        let size = one.size;
+        if let Some(node) = &mut self.nodes[index] {
+            take(&mut node.free, &size, count);
+            match node.content.iter_mut().find(|(one, _)| *one == part) {
+                Some((_, there)) => *there += count,
+                None => node.content.push((part, count)),
+            }
+        }
+        charged
     }
 
     /// New nodes for what still waits, for at most so much. What they cost.
@@ -405,7 +401,7 @@ impl<'a> Improving<'a> {
                 open.iter().flat_map(|part| market.options[*part].iter().copied()).collect();
             places.sort_unstable();
             places.dedup();
-            let mut best: Option<(f64, f64, usize, Vec<(usize, u32)>)> = None;
+            let mut best: Option<(f64, f64, usize, Content)> = None;
             for place in places {
                 let there = &market.scene.places[place];
                 let opening = match self.at_site[there.site] {
@@ -437,7 +433,7 @@ impl<'a> Improving<'a> {
     }
 
     /// What of a few parts one node would hold.
-    fn content(&self, place: usize, open: &[usize]) -> (f64, Vec<(usize, u32)>) {
+    fn content(&self, place: usize, open: &[usize]) -> (f64, Content) {
         let market = &self.market;
         let there = &market.scene.places[place];
         let mut free = there.capacity;

@@ -62,6 +62,9 @@ pub(super) struct Rules {
     pub share: Vec<(SpreadOver, u32)>,
 }
 
+/// A cloud or a site, by its number.
+pub(super) type Given = Option<(SpreadOver, usize)>;
+
 /// An amount of a group that may be anywhere on its candidates: what has no rule but that.
 #[derive(Clone)]
 pub(super) struct Part {
@@ -77,7 +80,7 @@ pub(super) struct Part {
     /// Not on spot nodes.
     pub is_steady: bool,
     /// The cloud or site that it was given, where a rule asks for one.
-    pub given: Option<(SpreadOver, usize)>,
+    pub given: Given,
 }
 
 impl Part {
