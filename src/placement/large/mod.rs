@@ -52,7 +52,7 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
         check(&unlimited, &placement).is_ok().then_some(placement)
     };
     let objective = |placement: &Placement| placement.proof.objective_month;
-    let fresh = fresh(&scene, &prices, &loose, &cover).and_then(sound);
+    let fresh = fresh(&scene, &prices, &loose, &cover, bound).and_then(sound);
     let same = match problem.last {
         Some(_) => Some(continued::nodes(&scene, &prices, &cover.kept).and_then(sound)?),
         None => None,
@@ -68,11 +68,12 @@ fn fresh(
     prices: &Prices,
     loose: &[Part],
     cover: &Cover,
+    bound: f64,
 ) -> Option<(Vec<Part>, Vec<Node>)> {
     let parts = parts::settled(scene, prices, &open(scene, prices, loose))?;
     let market = Market::new(scene, parts, prices, &cover.kept);
     let (nodes, taken) = market.fill(market.untaken())?;
-    Some(improve::improved(&market, &nodes, &taken))
+    Some(improve::improved(&market, &nodes, &taken, bound))
 }
 
 /// Sites where some part's replicas stand for least.
