@@ -31,16 +31,7 @@ pub(super) struct Market<'a> {
     /// By part: what one unit is worth.
     pub value: Vec<f64>,
     /// By place: who may use it, in the order in which a node is filled.
-    pub residents: Vec<Vec<Resident>>,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Resident {
-    pub part: usize,
-    pub rate: f64,
-    /// What one unit is worth here: what it stands for where it stands for least, less its own charge.
-    pub value: f64,
-    pub charge: f64,
+    pub residents: Vec<Vec<usize>>,
 }
 
 /// Places by what a replica stands for, and by what it costs alone.
@@ -66,7 +57,7 @@ impl<'a> Market<'a> {
         let node = (0..scene.places.len()).map(|place| prices.node(scene, place)).collect();
         let mut is_kept = vec![false; scene.places.len()];
         kept.iter().for_each(|place| is_kept[*place] = true);
-        let mut residents: Vec<Vec<(f64, f64, Resident)>> = Vec::new();
+        let mut residents: Vec<Vec<(f64, f64, usize)>> = Vec::new();
         residents.resize_with(scene.places.len(), Vec::new);
         let mut options_of = Vec::new();
         let mut values = Vec::new();
@@ -84,23 +75,13 @@ impl<'a> Market<'a> {
             for &(seat, _, place) in priced.iter().filter(|one| is_kept[one.2]) {
                 let there = &scene.places[place];
                 let density = if seat > 0.0 { value / seat } else { 1.0 };
-                let shares = part.size.iter().zip(there.capacity).filter(|(_, has)| *has > 0);
-                let share = shares.map(|(size, has)| *size as f64 / has as f64).fold(0.0, f64::max);
-                let resident = Resident {
-                    part: number,
-                    rate: part.rate(there),
-                    value,
-                    charge: part.charge(there),
-                };
                 // Nearly equal worth: the larger first.
-                residents[place].push(((density * 50.0).floor(), share, resident));
+                residents[place].push(((density * 50.0).floor(), part.share(there), number));
             }
         }
-        let ordered = |mut all: Vec<(f64, f64, Resident)>| -> Vec<Resident> {
-            all.sort_by(|a, b| {
-                b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.part.cmp(&b.2.part))
-            });
-            all.into_iter().map(|(_, _, resident)| resident).collect()
+        let ordered = |mut all: Vec<(f64, f64, usize)>| -> Vec<usize> {
+            all.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(&b.2)));
+            all.into_iter().map(|(_, _, part)| part).collect()
         };
         let residents = residents.into_iter().map(ordered).collect();
         let options = options_of;
@@ -122,27 +103,31 @@ impl<'a> Market<'a> {
         }
     }
 
-    /// Fills a node of a place with what is left, and says what that is worth.
-    pub fn content(&self, place: usize, taken: &Taken) -> (f64, Content) {
-        let mut free = self.scene.places[place].capacity;
+    /// Fills a node of a place with what is left of these parts, the first first, and says what that is worth.
+    pub fn content(
+        &self,
+        place: usize,
+        order: impl Iterator<Item = usize>,
+        taken: &Taken,
+    ) -> (f64, Content) {
+        let there = &self.scene.places[place];
+        let mut free = there.capacity;
         let mut worth = 0.0;
         let mut content = Vec::new();
-        for resident in &self.residents[place] {
-            let left = taken.left[resident.part];
-            if left <= 1e-9 {
+        for part in order {
+            let one = &self.parts[part];
+            let left = taken.left[part];
+            if left <= 1e-9 || one.size.iter().zip(&free).any(|(size, free)| size > free) {
                 continue;
             }
-            let size = &self.parts[resident.part].size;
-            if size.iter().zip(&free).any(|(size, free)| size > free) {
-                continue;
-            }
-            let wanted = (left / resident.rate - 1e-9).ceil();
-            let count = f64::from(fitting(size, &free)).min(wanted) as u32;
+            let rate = one.rate(there);
+            let wanted = (left / rate - 1e-9).ceil();
+            let count = f64::from(fitting(&one.size, &free)).min(wanted) as u32;
             if count > 0 {
-                take(&mut free, size, count);
-                let units = left.min(f64::from(count) * resident.rate);
-                worth += resident.value * units - resident.charge * f64::from(count);
-                content.push((resident.part, count));
+                take(&mut free, &one.size, count);
+                let units = left.min(f64::from(count) * rate);
+                worth += self.value[part] * units - one.charge(there) * f64::from(count);
+                content.push((part, count));
             }
         }
         (worth, content)
@@ -196,7 +181,8 @@ impl<'a> Market<'a> {
             }
         }
         while let Some((_, Reverse(place))) = heap.pop() {
-            let (worth, content) = self.content(place, &taken);
+            let (worth, content) =
+                self.content(place, self.residents[place].iter().copied(), &taken);
             if content.is_empty() {
                 continue;
             }

@@ -402,8 +402,9 @@ impl<'a> Improving<'a> {
         let market = &self.market;
         let mut spent = 0.0;
         loop {
-            let open: Vec<usize> =
+            let mut open: Vec<usize> =
                 waiting.iter().copied().filter(|part| self.taken.left[*part] > 1e-9).collect();
+            open.sort_by_key(|part| std::cmp::Reverse(market.parts[*part].size));
             if open.is_empty() {
                 return Some(spent);
             }
@@ -422,7 +423,8 @@ impl<'a> Improving<'a> {
                 if spent + price > most + 1e-9 {
                     continue;
                 }
-                let (worth, content) = self.content(place, &open);
+                let allowed = open.iter().copied().filter(|part| self.is_allowed(*part, place));
+                let (worth, content) = market.content(place, allowed, &self.taken);
                 if content.is_empty() || market.room(place, &content, &self.taken, 1) == 0 {
                     continue;
                 }
@@ -440,32 +442,6 @@ impl<'a> Improving<'a> {
             self.at_site[market.scene.places[place].site] += 1;
             self.nodes.push(Some(market.node_of(place, content)));
         }
-    }
-
-    /// What of a few parts one node would hold.
-    fn content(&self, place: usize, open: &[usize]) -> (f64, Content) {
-        let market = &self.market;
-        let there = &market.scene.places[place];
-        let mut free = there.capacity;
-        let mut worth = 0.0;
-        let mut content = Vec::new();
-        let mut order: Vec<usize> =
-            open.iter().copied().filter(|part| self.is_allowed(*part, place)).collect();
-        order.sort_by_key(|part| std::cmp::Reverse(market.parts[*part].size));
-        for part in order {
-            let one = &market.parts[part];
-            let rate = one.rate(there);
-            let left = self.taken.left[part];
-            let wanted = (left / rate - 1e-9).ceil();
-            let count = f64::from(fitting(&one.size, &free)).min(wanted) as u32;
-            if count > 0 {
-                take(&mut free, &one.size, count);
-                let units = left.min(f64::from(count) * rate);
-                worth += market.value[part] * units - one.charge(there) * f64::from(count);
-                content.push((part, count));
-            }
-        }
-        (worth, content)
     }
 
     /// Sites whose nodes cost less elsewhere than their control plane does.

@@ -111,11 +111,7 @@ fn settled(
     }
     let packed = Packed { values: Vec::new(), seats, nodes, bound, cuts: 0 };
     let mut placement = settle::placement(&formulation, &packed);
-    let objective = match &placement.weighed {
-        Some(weighed) => weighed.objective_month,
-        None => placement.cost.total_month,
-    };
     let moves = moves::charged_month(problem, &placement);
-    placement.proof = proof(objective, moves, bound, 0);
+    placement.proof = proof(placement.objective_month(), moves, bound, 0);
     placement
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::prices::Prices;
 use super::scene::{Part, Scene};
+use crate::config::SpreadOver;
 
 /// The parts that the linear program sees: spot limits are kept, the other rules are left to the bound.
 pub(super) fn loose(scene: &Scene) -> Vec<Part> {
@@ -74,7 +75,7 @@ fn spread(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, part: Part) ->
         return Some(vec![part]);
     }
     let over = match (rules.min.as_slice(), rules.share.as_slice()) {
-        ([], []) => crate::config::SpreadOver::Region,
+        ([], []) => SpreadOver::Region,
         ([(over, _)], []) | ([], [(over, _)]) => *over,
         ([(one, _)], [(other, _)]) if one == other => *one,
         _ => return None,
@@ -104,29 +105,24 @@ fn spread(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, part: Part) ->
     };
     let mut parts = Vec::new();
     let mut left = part.amount;
+    if rules.share.is_empty() && !rules.together {
+        // One in each of the best; the others are free.
+        if sections.len() < min || left < min as f64 {
+            return None;
+        }
+        parts.extend(sections.iter().take(min).map(|(_, section)| one(*section, 1.0)));
+        parts.push(Part { amount: left - min as f64, ..part });
+        return Some(parts);
+    }
     for (number, (_, section)) in sections.iter().enumerate() {
         // One for each section that is still missing.
         let kept = min.saturating_sub(number + 1) as f64;
         let amount = (left - kept).min(share);
-        let is_last = rules.share.is_empty() && !rules.together && number + 1 == min;
         if amount <= 0.0 {
             break;
         }
-        if rules.share.is_empty() && !rules.together {
-            // One here; the others are free.
-            parts.push(one(*section, 1.0));
-            left -= 1.0;
-            if is_last {
-                parts.push(Part { amount: left, ..part.clone() });
-                left = 0.0;
-            }
-        } else {
-            parts.push(one(*section, amount));
-            left -= amount;
-        }
-        if left <= 0.0 {
-            break;
-        }
+        parts.push(one(*section, amount));
+        left -= amount;
     }
     (left <= 0.0).then_some(parts)
 }

@@ -243,9 +243,7 @@ impl<'a> Program<'a> {
             let mut priced: Vec<(f64, usize)> = Vec::new();
             for (seat, (at, _)) in self.classes[class].seats.iter().enumerate() {
                 let place = &self.scene.places[self.cover.kept[*at]];
-                let shares = part.size.iter().zip(place.capacity).filter(|(_, has)| *has > 0);
-                let share = shares.map(|(size, has)| *size as f64 / has as f64).fold(0.0, f64::max);
-                let each = place.price * share + part.charge(place);
+                let each = place.price * part.share(place) + part.charge(place);
                 priced.push((each / part.rate(place), seat));
             }
             priced.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

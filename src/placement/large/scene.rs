@@ -88,6 +88,12 @@ impl Part {
         self.rates.get(place.kind).copied().unwrap_or(1.0)
     }
 
+    /// The largest part that one replica takes of a node.
+    pub fn share(&self, place: &Place) -> f64 {
+        let amounts = self.size.iter().zip(place.capacity).filter(|(_, has)| *has > 0);
+        amounts.map(|(size, has)| *size as f64 / has as f64).fold(0.0, f64::max)
+    }
+
     pub fn charge(&self, place: &Place) -> f64 {
         self.charges.get(place.site).copied().unwrap_or(0.0)
     }
