@@ -5,7 +5,8 @@
 //! `FLEETFORM_BENCH_CPU_SECONDS` (300).
 
 use std::collections::BTreeMap;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use fleetform::config::{self, Inputs};
 use fleetform::placement;
@@ -78,11 +79,15 @@ fn spent() -> (f64, f64) {
     let (_, fields) = stat.rsplit_once(')').expect("a name");
     let ticks =
         fields.split_whitespace().skip(11).take(2).filter_map(|text| text.parse::<f64>().ok());
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
     // Linux counts them in hundredths.
-    (ticks.sum::<f64>() / 100.0, peak.unwrap_or(f64::NAN) / 1024.0)
+    (ticks.sum::<f64>() / 100.0, peak("self").unwrap_or(f64::NAN))
+}
+
+/// The most MiB that a process had.
+fn peak(process: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }
 
 fn compare() {
@@ -111,12 +116,20 @@ fn run(way: &str, kind: &str, services: &str, extent: &str) {
     let program = std::env::current_exe().expect("a program");
     // The shell's limit on CPU time is the system's own, and ends the process.
     let script = format!("ulimit -t {limit}; exec \"$0\" \"$@\"");
-    let output = Command::new("sh")
+    let mut child = Command::new("sh")
         .args(["-c", &script])
         .arg(program)
         .args(["measure", way, kind, services, extent])
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .expect("it starts");
+    // What is ended cannot say itself how much memory it had.
+    let mut most = 0.0_f64;
+    while child.try_wait().expect("a child").is_none() {
+        most = most.max(peak(&child.id().to_string()).unwrap_or(0.0));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let output = child.wait_with_output().expect("a child");
     let instance = match kind {
         "loads" => format!("{services} services sized by load"),
         _ => format!("{services} services"),
@@ -129,6 +142,8 @@ fn run(way: &str, kind: &str, services: &str, extent: &str) {
                 "| {instance}, {extent} | {pairs} | {way} | {gap} | {objective} | {cpu} | {memory} |"
             );
         }
-        _ => println!("| {instance}, {extent} | | {way} | not ended after {limit} CPU s | | | |"),
+        _ => println!(
+            "| {instance}, {extent} | | {way} | not ended | | more than {limit} | {most:.0} |"
+        ),
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Effort {
     pub gap: f64,
     /// Nodes of the search tree.
     pub nodes: i32,
+    /// Whether smaller programs are solved on the way for a better solution.
+    pub dives: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -132,7 +134,8 @@ impl Model {
     pub fn relaxed(&self, objective: &[f64]) -> Option<Relaxed> {
         let columns = self.columns.iter().map(|column| Column { integer: false, ..*column });
         let relaxed = Model { columns: columns.collect(), rows: self.rows.clone() };
-        let solved = relaxed.run(objective, None, Effort { gap: 0.0, nodes: 1 }, "choose");
+        let solved =
+            relaxed.run(objective, None, Effort { gap: 0.0, nodes: 1, dives: true }, "choose");
         let multipliers = match solved {
             Ok(solved) if solved.status() == HighsModelStatus::Infeasible => return None,
             Ok(solved) if solved.status() == HighsModelStatus::Optimal => {
@@ -200,6 +203,11 @@ impl Model {
         solver.set_option("mip_rel_gap", effort.gap);
         solver.set_option("mip_abs_gap", 1e-7);
         solver.set_option("mip_max_nodes", effort.nodes);
+        if !effort.dives {
+            for kind in ["rins", "rens", "root_reduced_cost"] {
+                solver.set_option(format!("mip_heuristic_run_{kind}").as_str(), false);
+            }
+        }
         if let Some(start) = start {
             solver.set_solution(Some(start), None, None, None);
         }

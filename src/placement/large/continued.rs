@@ -38,21 +38,10 @@ pub(super) fn nodes(
     let mut order: Vec<usize> = (scene.groups.len()..market.parts.len()).collect();
     order.sort_by_key(|part| std::cmp::Reverse(market.parts[*part].size));
     for part in order {
-        let one = &market.parts[part];
-        for node in &mut nodes {
-            let fit = f64::from(fitting(&one.size, &node.free)).min(taken.left[part]) as u32;
-            let is_counted =
-                scene.places[node.place].caps.iter().any(|cap| scene.seat_use(*cap, one) > 0.0);
-            if fit == 0 || is_counted || one.candidates.binary_search(&(node.place as u32)).is_err()
-            {
-                continue;
-            }
-            take(&mut node.free, &one.size, fit);
-            node.content.push((part, fit));
-            taken.left[part] -= f64::from(fit);
-        }
+        let left = taken.left[part];
+        market.seat(&mut nodes, &mut taken, part, left);
     }
-    nodes.extend(market.fill(taken)?.0);
+    let (nodes, _) = market.fill(nodes, taken)?;
     Some((market.parts, nodes))
 }
 

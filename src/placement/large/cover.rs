@@ -27,7 +27,7 @@ struct Users {
 
 impl Users {
     fn new(scene: &Scene, parts: &[Part]) -> Users {
-        let words = parts.len().div_ceil(64);
+        let words = parts.len().div_ceil(64).max(1);
         let mut bits = vec![0u64; words * scene.places.len()];
         for (number, part) in parts.iter().enumerate() {
             for &place in &part.candidates {
@@ -94,7 +94,11 @@ impl Cover {
             let stands = kept.iter().copied().find(|&one| {
                 let there = &scene.places[one];
                 there.capacity.iter().zip(most[place]).all(|(has, most)| *has as f64 >= most - 1e-6)
-                    && there.caps.iter().all(|cap| scene.places[place].caps.contains(cap))
+                    && there.caps.iter().all(|cap| {
+                        let here = &scene.places[place];
+                        here.caps.contains(cap)
+                            && scene.node_use(*cap, there) <= scene.node_use(*cap, here)
+                    })
                     && users.holds(users.of[one], users.of[place])
             });
             by[place] = stands.or(Some(place));

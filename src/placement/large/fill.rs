@@ -170,10 +170,28 @@ impl<'a> Market<'a> {
         Node { place, free, content }
     }
 
+    /// Puts so much of a part, as far as there is room, onto nodes where it may be.
+    pub fn seat(&self, nodes: &mut [Node], taken: &mut Taken, part: usize, mut amount: f64) {
+        let one = &self.parts[part];
+        for node in nodes {
+            let place = &self.scene.places[node.place];
+            let wanted = (amount.min(taken.left[part]) / one.rate(place) - 1e-9).ceil().max(0.0);
+            let fit = f64::from(fitting(&one.size, &node.free)).min(wanted) as u32;
+            let is_counted = place.caps.iter().any(|cap| self.scene.seat_use(*cap, one) > 0.0);
+            if fit == 0 || is_counted || one.candidates.binary_search(&(node.place as u32)).is_err()
+            {
+                continue;
+            }
+            take(&mut node.free, &one.size, fit);
+            node.content.push((part, fit));
+            taken.left[part] -= f64::from(fit) * one.rate(place);
+            amount -= f64::from(fit) * one.rate(place);
+        }
+    }
+
     /// Nodes for everything that is left, each time those that are worth most for their price. `None` where limits leave no
     /// place for something.
-    pub fn fill(&self, mut taken: Taken) -> Option<(Vec<Node>, Taken)> {
-        let mut nodes = Vec::new();
+    pub fn fill(&self, mut nodes: Vec<Node>, mut taken: Taken) -> Option<(Vec<Node>, Taken)> {
         let mut heap = BinaryHeap::new();
         for place in 0..self.residents.len() {
             if !self.residents[place].is_empty() {

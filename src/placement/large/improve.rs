@@ -30,22 +30,22 @@ const MOST: usize = 60_000;
 /// Of all runs, and how many runs at most.
 const ALL: usize = 119_000;
 const RUNS: usize = 12;
-/// What a run leaves of the cost above the bound, that no other run is made for.
-const NEAR: f64 = 2e-3;
 
-/// The cheapest nodes that a few runs find, and where parts are in them. Near the bound there is little to find.
+/// The cheapest nodes that a few runs find, and where parts are in them. No other run is made for what one leaves of the
+/// cost so near the bound.
 pub(super) fn improved(
     market: &Market,
     nodes: &[Node],
     taken: &Taken,
     bound: f64,
+    near: f64,
 ) -> (Vec<Part>, Vec<Node>) {
     let run = |seed| Improving::new(market.clone(), nodes.to_vec(), taken.clone(), seed).run();
     let (mut least, mut parts, mut best) = run(0);
     // The fewer nodes there are, the more one bad turn costs.
-    let runs = (ALL / trials(nodes.len())).min(RUNS);
+    let runs = (ALL / trials(nodes.len())).clamp(2, RUNS);
     for seed in 1..runs as u64 {
-        if least - bound <= NEAR * least {
+        if least - bound <= near * least {
             break;
         }
         let (cost, other, nodes) = run(seed);

@@ -6,6 +6,8 @@
 //! 2. Each demand's own rules become parts that may be anywhere on their candidates (`parts`).
 //! 3. Whole nodes are filled, always those whose content is worth most for what they cost (`fill`); then a few
 //!    nodes at a time are taken apart and put together better (`improve`).
+//! 4. Where much is left to the bound, an integer program in which nodes are whole and replicas divisible proves a
+//!    higher one (`whole`), and another one counts nodes, onto which whole replicas are put (`rounding`).
 //!
 //! Where something runs, that and what comes in beside it (`continued`) is compared with a placement that is made
 //! afresh and charged for its moves.
@@ -28,6 +30,7 @@ mod improve;
 mod loads;
 mod parts;
 mod prices;
+mod rounding;
 mod scene;
 mod whole;
 
@@ -36,44 +39,91 @@ use fill::{Market, Node};
 use prices::Prices;
 use scene::{Part, Scene};
 
+/// Up to so many groups the quick way comes first, and is good enough where it is so near the bound: what is left would
+/// not pay for the time. Beyond, programs are solved as long as more is left than that.
+const FEW: usize = 300;
+/// Up to so many, the quick way's trials find what counting nodes would.
+const HANDFUL: usize = 30;
+const NEAR_FEW: f64 = 2e-3;
+const NEAR: f64 = 1e-3;
+
+/// What a program of whole nodes is solved for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// A number that no placement's objective is below.
+    Bound,
+    /// How many nodes of which places a good placement has.
+    Nodes,
+}
+
 /// The placement of a large problem; `None` where this way does not apply or finds none.
 pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement> {
     let scene = Scene::new(problem, groups)?;
     let loose = parts::loose(&scene);
     let cover = Cover::new(&scene, &loose);
     let prices = Prices::find(&scene, &loose, &cover)?;
-    let bound = prices.bound(&scene);
-    let bound = whole::bound(&scene, &loose, &cover).map_or(bound, |whole| whole.max(bound));
+    let open = open(&scene, &prices, &loose);
+    let mut bound = prices.bound(&scene);
     // Whether it is too dear is told by who asked, with what it costs.
     let limits = problem.limits.iter().filter(|limit| !matches!(limit.rule, Rule::Budget { .. }));
     let unlimited = Problem { limits: limits.cloned().collect(), ..problem.clone() };
     let sound = |(parts, nodes): (Vec<Part>, Vec<Node>)| {
-        let placement = settled(problem, groups, &parts, nodes, bound);
+        let placement = settled(problem, groups, &parts, nodes);
         check(&unlimited, &placement).is_ok().then_some(placement)
     };
     let objective = |placement: &Placement| placement.proof.objective_month;
-    let fresh = fresh(&scene, &prices, &loose, &cover, bound).and_then(sound);
-    let same = match problem.last {
-        Some(_) => Some(continued::nodes(&scene, &prices, &cover.kept).and_then(sound)?),
-        None => None,
+    let is_few = groups.len() <= FEW;
+    let near = if is_few { NEAR_FEW } else { NEAR };
+    let is_near = |found: &[Placement], bound: f64| {
+        found.iter().any(|one| objective(one) - bound <= near * objective(one))
     };
+    let quick = |bound: f64| {
+        let parts = parts::priced(&scene, &prices, &open)?;
+        let market = Market::new(&scene, parts, &prices, &cover.kept);
+        let (nodes, taken) = market.fill(Vec::new(), market.untaken())?;
+        sound(improve::improved(&market, &nodes, &taken, bound, near))
+    };
+    let mut found = Vec::new();
+    if problem.last.is_some() {
+        found.push(continued::nodes(&scene, &prices, &cover.kept).and_then(sound)?);
+    }
+    if is_few && !is_near(&found, bound) {
+        found.extend(quick(bound));
+    }
+    if !is_near(&found, bound) {
+        let parts = parts::certain(&scene, &prices, &open, Aim::Bound, bound);
+        let whole = whole::solved(&scene, &parts, &prices, Aim::Bound);
+        bound = whole.map_or(bound, |whole| whole.bound.max(bound));
+    }
+    if groups.len() > HANDFUL && !is_near(&found, bound) {
+        found.extend(counted(&scene, &prices, &open, &cover, bound).and_then(sound));
+    }
+    if found.is_empty() {
+        found.extend(quick(bound));
+    }
     // What costs the same stays.
-    let both = same.into_iter().chain(fresh);
-    both.min_by(|a, b| objective(a).total_cmp(&objective(b)))
+    let best = found.into_iter().min_by(|a, b| objective(a).total_cmp(&objective(b)));
+    best.map(|mut best| {
+        best.proof = proof(best.objective_month(), best.proof.moves_month, bound, 0);
+        best
+    })
 }
 
-/// Nodes for everything, whatever runs.
-fn fresh(
+/// Nodes for everything as a program counts them, whatever runs.
+fn counted(
     scene: &Scene,
     prices: &Prices,
-    loose: &[Part],
+    open: &BTreeSet<usize>,
     cover: &Cover,
     bound: f64,
 ) -> Option<(Vec<Part>, Vec<Node>)> {
-    let parts = parts::settled(scene, prices, &open(scene, prices, loose))?;
+    let parts = parts::certain(scene, prices, open, Aim::Nodes, bound);
+    let whole = whole::solved(scene, &parts, prices, Aim::Nodes)?;
+    let parts = parts::settled(scene, prices, open, parts, &whole)?;
     let market = Market::new(scene, parts, prices, &cover.kept);
-    let (nodes, taken) = market.fill(market.untaken())?;
-    Some(improve::improved(&market, &nodes, &taken, bound))
+    let (nodes, taken) = rounding::nodes(&market, &whole.nodes);
+    let (nodes, taken) = market.fill(nodes, taken)?;
+    Some(improve::improved(&market, &nodes, &taken, bound, NEAR))
 }
 
 /// Sites where some part's replicas stand for least.
@@ -85,13 +135,7 @@ fn open(scene: &Scene, prices: &Prices, parts: &[Part]) -> BTreeSet<usize> {
     best.map(|place| scene.places[*place as usize].site).collect()
 }
 
-fn settled(
-    problem: &Problem,
-    groups: &[Group],
-    parts: &[Part],
-    contents: Vec<Node>,
-    bound: f64,
-) -> Placement {
+fn settled(problem: &Problem, groups: &[Group], parts: &[Part], contents: Vec<Node>) -> Placement {
     let used: BTreeSet<usize> = contents.iter().map(|node| node.place).collect();
     let formulation = Formulation::loose(problem, groups, used.into_iter().collect());
     let mut nodes = vec![Vec::new(); formulation.kept.len()];
@@ -109,9 +153,9 @@ fn settled(
         }
         nodes[place].push(counts);
     }
-    let packed = Packed { values: Vec::new(), seats, nodes, bound, cuts: 0 };
+    let packed = Packed { values: Vec::new(), seats, nodes, bound: 0.0, cuts: 0 };
     let mut placement = settle::placement(&formulation, &packed);
     let moves = moves::charged_month(problem, &placement);
-    placement.proof = proof(placement.objective_month(), moves, bound, 0);
+    placement.proof = proof(placement.objective_month(), moves, 0.0, 0);
     placement
 }

@@ -1,10 +1,19 @@
 //! Groups with rules of their own as parts without: each rule is kept by saying in advance how much may be where.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use super::Aim;
 use super::prices::Prices;
-use super::scene::{Part, Scene};
+use super::scene::{Part, Rules, Scene};
+use super::whole::Whole;
 use crate::config::SpreadOver;
+
+/// At how many sites a program may have what asks for one, by what it is solved for.
+const SITES_OF_BOUND: usize = 5;
+const SITES_OF_NODES: usize = 2;
+/// Of all money, what such a demand stands for at least whose sites count for the bound.
+const WORTH: f64 = 5e-4;
 
 /// The parts that the linear program sees: spot limits are kept, the other rules are left to the bound.
 pub(super) fn loose(scene: &Scene) -> Vec<Part> {
@@ -12,27 +21,223 @@ pub(super) fn loose(scene: &Scene) -> Vec<Part> {
     groups.flat_map(|group| off_spot(scene, scene.part(group), scene.rules(group).spot)).collect()
 }
 
-/// Where the prices say that each rule is kept at the least cost. `None` where a rule cannot be kept.
-pub(super) fn settled(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) -> Option<Vec<Part>> {
-    let mut parts = Vec::new();
-    for group in 0..scene.groups.len() {
+/// What the rules of a demand ask for beside a limit on spot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Nothing,
+    /// So many clouds or sites at least.
+    Sections(SpreadOver, usize),
+    OneSite,
+    More,
+}
+
+pub(super) fn asked(rules: &Rules, whole: &Part) -> Asked {
+    match (rules.together, rules.min.as_slice(), rules.share.as_slice()) {
+        (false, [], []) => Asked::Nothing,
+        _ if !whole.rates.is_empty() => Asked::More,
+        (false, [(over, min)], []) if rules.spot.is_none() => Asked::Sections(*over, *min),
+        (true, [], []) => Asked::OneSite,
+        _ => Asked::More,
+    }
+}
+
+/// The parts of a program: spot limits as before; of what is spread, some outside the best sections; and what is at one
+/// site, at one of the best, or at others as well where no placement may be left out.
+pub(super) fn certain(
+    scene: &Scene,
+    prices: &Prices,
+    open: &BTreeSet<usize>,
+    aim: Aim,
+    bound: f64,
+) -> Vec<Part> {
+    let groups = 0..scene.groups.len();
+    let parts = groups.flat_map(|group| {
         let whole = scene.part(group);
         let rules = scene.rules(group);
-        let mut spot = rules.spot;
-        for part in spread(scene, prices, open, whole)? {
-            let divided = off_spot(scene, part.clone(), spot);
-            if let Some(left) = &mut spot {
-                let anywhere =
-                    divided.iter().filter(|one| one.candidates.len() == part.candidates.len());
-                *left -= anywhere.map(|one| one.amount).sum::<f64>();
-            }
-            parts.extend(divided);
-        }
+        let counts = |whole: &Part| aim == Aim::Nodes || prices.least(scene, whole) > WORTH * bound;
+        let parts = match asked(rules, &whole) {
+            Asked::Sections(over, min) => outside(scene, prices, &whole, over, min),
+            Asked::OneSite if counts(&whole) => Some(at_sites(scene, prices, open, &whole, aim)),
+            Asked::Nothing | Asked::OneSite | Asked::More => None,
+        };
+        parts.unwrap_or_else(|| off_spot(scene, whole, rules.spot))
+    });
+    let mut parts: Vec<Part> = parts.collect();
+    parts.retain(|part| part.amount > 0.0 && !part.candidates.is_empty());
+    parts
+}
+
+/// All that is at one site, as often as there are sites where it may be.
+fn at_sites(
+    scene: &Scene,
+    prices: &Prices,
+    open: &BTreeSet<usize>,
+    whole: &Part,
+    aim: Aim,
+) -> Vec<Part> {
+    let over = SpreadOver::Region;
+    let sites = match aim {
+        Aim::Bound => SITES_OF_BOUND,
+        Aim::Nodes => SITES_OF_NODES,
+    };
+    let best = ranked(scene, prices, open, whole, over).into_iter().take(sites);
+    let best: Vec<usize> = best.map(|(_, site)| site).collect();
+    let at = best.iter().map(|site| {
+        let candidates = scene.inside(whole, over, *site);
+        Part { candidates, given: Some((over, *site)), ..whole.clone() }
+    });
+    let others = whole.candidates.iter().copied();
+    let others = others.filter(|place| !best.contains(&scene.section(*place, over))).collect();
+    let others = (aim == Aim::Bound).then(|| Part { candidates: others, ..whole.clone() });
+    let spot = scene.rules(whole.group).spot;
+    at.chain(others).flat_map(|part| off_spot(scene, part, spot)).collect()
+}
+
+/// Where there are *min* sections there are, beside the best, *min* - 1 others, and so on.
+fn outside(
+    scene: &Scene,
+    prices: &Prices,
+    whole: &Part,
+    over: SpreadOver,
+    min: usize,
+) -> Option<Vec<Part>> {
+    let units = whole.candidates.iter().map(|place| prices.unit(scene, whole, *place));
+    let units: Vec<f64> = units.collect();
+    let sections = prices.sections(scene, whole, &units, over, None);
+    if sections.len() < min || whole.amount < min as f64 {
+        return None;
     }
-    let parts = parts.into_iter().map(|part| whole(scene, prices, part));
-    let mut parts: Vec<Part> = parts.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+    let outside = (1..min).map(|best| {
+        let is_best = |place: &u32| {
+            let section = scene.section(*place, over);
+            sections.iter().take(best).any(|(_, one)| *one == section)
+        };
+        let candidates = whole.candidates.iter().copied().filter(|place| !is_best(place));
+        Part { amount: 1.0, candidates: candidates.collect(), ..whole.clone() }
+    });
+    let rest = Part { amount: whole.amount + 1.0 - min as f64, ..whole.clone() };
+    Some(outside.chain([rest]).collect())
+}
+
+/// Parts so that each keeps its rules wherever it is: as a program has them, or else where prices say that rules cost
+/// the least.
+pub(super) fn settled(
+    scene: &Scene,
+    prices: &Prices,
+    open: &BTreeSet<usize>,
+    certain: Vec<Part>,
+    found: &Whole,
+) -> Option<Vec<Part>> {
+    let mut by_group: Vec<Vec<(Part, &[(usize, u32)])>> = vec![Vec::new(); scene.groups.len()];
+    for (part, there) in certain.into_iter().zip(&found.there) {
+        by_group[part.group].push((part, there));
+    }
+    let mut settled = Vec::new();
+    for (group, mine) in by_group.into_iter().enumerate() {
+        let whole = scene.part(group);
+        let parts = match asked(scene.rules(group), &whole) {
+            Asked::Sections(over, min) => {
+                let sections = sections(scene, &whole, over, &mine, found);
+                let ranked = ranked(scene, prices, open, &whole, over).into_iter();
+                one_each(scene, &whole, over, min, sections.chain(ranked.map(|(_, one)| one)))
+            }
+            Asked::OneSite => site(mine),
+            Asked::Nothing if whole.rates.is_empty() => {
+                Some(mine.into_iter().map(|(part, _)| part).collect())
+            }
+            Asked::Nothing | Asked::More => None,
+        };
+        settled.extend(parts.map_or_else(|| by_price(scene, prices, open, whole), Some)?);
+    }
+    sound(settled)
+}
+
+/// Where prices say that all rules cost the least. `None` where a rule cannot be kept.
+pub(super) fn priced(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
+    for group in 0..scene.groups.len() {
+        parts.extend(by_price(scene, prices, open, scene.part(group))?);
+    }
+    sound(parts)
+}
+
+fn sound(mut parts: Vec<Part>) -> Option<Vec<Part>> {
     parts.retain(|part| part.amount > 0.0);
     parts.iter().all(|part| !part.candidates.is_empty()).then_some(parts)
+}
+
+/// Where a program has something: first what has to be outside the best sections, of the rest where the most is; then
+/// where it has nodes in any case.
+fn sections<'a>(
+    scene: &'a Scene,
+    whole: &'a Part,
+    over: SpreadOver,
+    mine: &[(Part, &[(usize, u32)])],
+    found: &'a Whole,
+) -> impl Iterator<Item = usize> + use<'a> {
+    let mut there: Vec<Vec<(usize, u32)>> = mine.iter().map(|(_, there)| there.to_vec()).collect();
+    if let Some(rest) = there.last_mut() {
+        rest.sort_by_key(|(place, count)| (Reverse(*count), *place));
+    }
+    let there = there.into_iter().flatten().map(|(place, _)| place as u32);
+    let is_found = |place: &u32| found.nodes.contains_key(&(*place as usize));
+    let anyhow = whole.candidates.iter().copied().filter(is_found);
+    there.chain(anyhow).map(move |place| scene.section(place, over))
+}
+
+/// One replica in each of the first sections, the others free.
+fn one_each(
+    scene: &Scene,
+    whole: &Part,
+    over: SpreadOver,
+    min: usize,
+    sections: impl Iterator<Item = usize>,
+) -> Option<Vec<Part>> {
+    let mut parts: Vec<Part> = Vec::new();
+    for section in sections {
+        let given = Some((over, section));
+        if parts.len() < min && parts.iter().all(|part| part.given != given) {
+            let candidates = scene.inside(whole, over, section);
+            parts.push(Part { amount: 1.0, candidates, given, ..whole.clone() });
+        }
+    }
+    if parts.len() < min || whole.amount < min as f64 {
+        return None;
+    }
+    parts.push(Part { amount: whole.amount - min as f64, ..whole.clone() });
+    Some(parts)
+}
+
+/// All at the site where a program has it.
+fn site(mine: Vec<(Part, &[(usize, u32)])>) -> Option<Vec<Part>> {
+    let count = |there: &[(usize, u32)]| there.iter().map(|(_, count)| count).sum::<u32>();
+    let (most, there) = mine.iter().max_by_key(|(_, there)| count(there))?;
+    let site = most.given.filter(|_| count(there) > 0)?;
+    let parts = mine.into_iter().map(|(part, _)| part);
+    Some(parts.filter(|part| part.given == Some(site)).collect())
+}
+
+/// A group where the prices say that its rules cost the least.
+fn by_price(
+    scene: &Scene,
+    prices: &Prices,
+    open: &BTreeSet<usize>,
+    group: Part,
+) -> Option<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut spot = scene.rules(group.group).spot;
+    for part in spread(scene, prices, open, group)? {
+        let divided = off_spot(scene, part.clone(), spot);
+        if let Some(left) = &mut spot {
+            let anywhere =
+                divided.iter().filter(|one| one.candidates.len() == part.candidates.len());
+            *left -= anywhere.map(|one| one.amount).sum::<f64>();
+        }
+        for part in divided {
+            parts.extend(whole(scene, prices, part)?);
+        }
+    }
+    Some(parts)
 }
 
 /// A load as numbers of replicas, each on its kind of GPU.
@@ -80,20 +285,7 @@ fn spread(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, part: Part) ->
         ([(one, _)], [(other, _)]) if one == other => *one,
         _ => return None,
     };
-    // A site that is not open yet costs its control plane. Where a limit may leave no room is the last resort.
-    let is_limited = |place: u32| !scene.places[place as usize].caps.is_empty();
-    let all_limited = part.candidates.iter().all(|place| is_limited(*place));
-    let each = |place: u32| {
-        if is_limited(place) && !all_limited {
-            return f64::INFINITY;
-        }
-        let site = scene.places[place as usize].site;
-        let opening = if open.contains(&site) { 0.0 } else { scene.sites[site].1 };
-        prices.unit(scene, &part, place) + opening / part.amount.max(1.0)
-    };
-    let seats: Vec<f64> = part.candidates.iter().map(|place| each(*place)).collect();
-    let spot = rules.spot.filter(|_| rules.together);
-    let sections = prices.sections(scene, &part, &seats, over, spot);
+    let sections = ranked(scene, prices, open, &part, over);
     let min = rules.min.first().map_or(1, |(_, min)| *min);
     let share = rules.share.first().map_or(f64::INFINITY, |(_, share)| f64::from(*share));
     if !part.rates.is_empty() && !rules.together {
@@ -106,13 +298,7 @@ fn spread(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, part: Part) ->
     let mut parts = Vec::new();
     let mut left = part.amount;
     if rules.share.is_empty() && !rules.together {
-        // One in each of the best; the others are free.
-        if sections.len() < min || left < min as f64 {
-            return None;
-        }
-        parts.extend(sections.iter().take(min).map(|(_, section)| one(*section, 1.0)));
-        parts.push(Part { amount: left - min as f64, ..part });
-        return Some(parts);
+        return one_each(scene, &part, over, min, sections.into_iter().map(|(_, one)| one));
     }
     for (number, (_, section)) in sections.iter().enumerate() {
         // One for each section that is still missing.
@@ -125,4 +311,29 @@ fn spread(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, part: Part) ->
         left -= amount;
     }
     (left <= 0.0).then_some(parts)
+}
+
+/// Sections by what they cost, the best first.
+fn ranked(
+    scene: &Scene,
+    prices: &Prices,
+    open: &BTreeSet<usize>,
+    part: &Part,
+    over: SpreadOver,
+) -> Vec<(f64, usize)> {
+    // A site that is not open yet costs its control plane. Where a limit may leave no room is the last resort.
+    let is_limited = |place: u32| !scene.places[place as usize].caps.is_empty();
+    let all_limited = part.candidates.iter().all(|place| is_limited(*place));
+    let each = |place: u32| {
+        if is_limited(place) && !all_limited {
+            return f64::INFINITY;
+        }
+        let site = scene.places[place as usize].site;
+        let opening = if open.contains(&site) { 0.0 } else { scene.sites[site].1 };
+        prices.unit(scene, part, place) + opening / part.amount.max(1.0)
+    };
+    let seats: Vec<f64> = part.candidates.iter().map(|place| each(*place)).collect();
+    let rules = scene.rules(part.group);
+    let spot = rules.spot.filter(|_| rules.together);
+    prices.sections(scene, part, &seats, over, spot)
 }

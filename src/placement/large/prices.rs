@@ -81,11 +81,16 @@ impl Prices {
     pub fn bound(&self, scene: &Scene) -> f64 {
         let groups = (0..scene.groups.len()).map(|group| self.least(scene, &scene.part(group)));
         let caps = scene.caps.iter().zip(&self.caps).map(|(cap, price)| cap.max * price);
-        groups.sum::<f64>() - caps.sum::<f64>() + scene.any_site()
+        groups.sum::<f64>() - caps.sum::<f64>() + scene.least_sites
+    }
+
+    /// What one of a limit is worth.
+    pub fn cap(&self, cap: usize) -> f64 {
+        self.caps[cap]
     }
 
     /// What a whole group stands for at least, by the rules it has.
-    fn least(&self, scene: &Scene, part: &Part) -> f64 {
+    pub fn least(&self, scene: &Scene, part: &Part) -> f64 {
         let rules = scene.rules(part.group);
         let seats: Vec<f64> =
             part.candidates.iter().map(|place| self.unit(scene, part, *place)).collect();
@@ -183,9 +188,12 @@ fn worth(prices: &[f64; 4], amounts: &[f64; 4]) -> f64 {
     prices.iter().zip(amounts).map(|(price, amount)| price * amount).sum()
 }
 
-/// Parts that take the same of every kept place.
+/// Parts that take of every kept place in proportion.
 pub(super) struct Class {
+    /// The first of them, with the amount of all.
     pub part: Part,
+    /// Which parts, and for how many replicas of the first one of theirs counts.
+    pub members: Vec<(usize, f64)>,
     /// (position among the kept, whether it has a column).
     pub seats: Vec<(usize, bool)>,
 }
@@ -205,7 +213,7 @@ struct Program<'a> {
 
 impl<'a> Program<'a> {
     fn new(scene: &'a Scene<'a>, parts: &[Part], cover: &'a Cover) -> Option<Program<'a>> {
-        let classes = classes(scene, parts, cover);
+        let classes = classes(scene, parts, cover, |_| false);
         let mut senses: Vec<(Sense, f64)> =
             classes.iter().map(|class| (Sense::AtLeast, class.part.amount)).collect();
         senses.extend(scene.caps.iter().map(|cap| (Sense::AtMost, cap.max)));
@@ -257,7 +265,7 @@ impl<'a> Program<'a> {
 
     fn enter(&mut self, class: usize, seat: usize) {
         self.classes[class].seats[seat].1 = true;
-        let Class { part, seats } = &self.classes[class];
+        let Class { part, seats, .. } = &self.classes[class];
         let at = seats[seat].0;
         let place = &self.scene.places[self.cover.kept[at]];
         let mut terms = vec![(class, part.rate(place))];
@@ -292,7 +300,7 @@ impl<'a> Program<'a> {
     fn grow(&mut self, multipliers: &[f64]) -> usize {
         let mut entered = 0;
         for (class, &value) in multipliers.iter().enumerate().take(self.classes.len()) {
-            let Class { part, seats } = &self.classes[class];
+            let Class { part, seats, .. } = &self.classes[class];
             let mut saving: Vec<(f64, usize)> = Vec::new();
             let size = part.size.map(|amount| amount as f64);
             for (seat, (at, _)) in seats.iter().enumerate().filter(|(_, (_, inside))| !inside) {
@@ -316,34 +324,55 @@ impl<'a> Program<'a> {
     }
 }
 
-/// Parts with the same candidates that take the same of what can run out there are one class.
-pub(super) fn classes(scene: &Scene, parts: &[Part], cover: &Cover) -> Vec<Class> {
+/// Parts with the same candidates that take what can run out there in the same proportions are one class.
+pub(super) fn classes(
+    scene: &Scene,
+    parts: &[Part],
+    cover: &Cover,
+    is_apart: impl Fn(&Part) -> bool,
+) -> Vec<Class> {
     let mut position = vec![None; scene.places.len()];
     for (at, place) in cover.kept.iter().enumerate() {
         position[*place] = Some(at);
     }
     let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
     let mut classes: Vec<Class> = Vec::new();
-    for part in parts {
+    for (number, part) in parts.iter().enumerate() {
         let mut key = Vec::new();
         let mut seats = Vec::new();
-        for &place in &part.candidates {
-            let place = place as usize;
-            let Some(at) = position[place] else { continue };
+        let unit = part.unit();
+        for &index in &part.candidates {
+            let index = index as usize;
+            let Some(at) = position[index] else { continue };
             seats.push((at, false));
             key.push(at as u64);
-            let binding = cover.binding[place];
-            key.extend(part.size.iter().zip(binding).filter(|(_, is)| *is).map(|(size, _)| *size));
+            let sizes = part.size.iter().zip(cover.binding[index]).filter(|(_, is)| *is);
+            key.extend(sizes.map(|(size, _)| (*size as f64 / unit).to_bits()));
         }
         let numbers = part.rates.iter().chain(&part.charges);
         key.extend(numbers.map(|number| number.to_bits()));
+        if !part.rates.is_empty() || !part.charges.is_empty() {
+            key.push(unit.to_bits());
+        }
+        if is_apart(part) {
+            key.extend([part.group as u64, number as u64]);
+        }
+        if scene.rules(part.group).together {
+            let site = part.given.map_or(usize::MAX, |(_, site)| site);
+            key.extend([part.group as u64, site as u64]);
+        }
         let by_seat = scene.caps.iter().enumerate().map(|(cap, _)| scene.seat_use(cap, part));
-        key.extend(by_seat.filter(|each| *each > 0.0).map(f64::to_bits));
+        key.extend(by_seat.filter(|each| *each > 0.0).map(|each| (each / unit).to_bits()));
         match known.get(&key) {
-            Some(&class) => classes[class].part.amount += part.amount,
+            Some(&class) => {
+                let class = &mut classes[class];
+                let scale = unit / class.part.unit();
+                class.part.amount += part.amount * scale;
+                class.members.push((number, scale));
+            }
             None => {
                 known.insert(key, classes.len());
-                classes.push(Class { part: part.clone(), seats });
+                classes.push(Class { part: part.clone(), seats, members: vec![(number, 1.0)] });
             }
         }
     }

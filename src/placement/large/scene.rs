@@ -22,6 +22,8 @@ pub(super) struct Scene<'a> {
     pub caps: Vec<Cap>,
     /// By demand: its own rules.
     pub rules: Vec<Rules>,
+    /// What the sites of any placement count in the objective at least.
+    pub least_sites: f64,
 }
 
 /// Where nodes can be rented.
@@ -94,6 +96,11 @@ impl Part {
         amounts.map(|(size, has)| *size as f64 / has as f64).fold(0.0, f64::max)
     }
 
+    /// What one replica is large by: GPUs, or CPUs where it needs none.
+    pub fn unit(&self) -> f64 {
+        self.size.iter().find(|size| **size > 0).map_or(1.0, |size| *size as f64)
+    }
+
     pub fn charge(&self, place: &Place) -> f64 {
         self.charges.get(place.site).copied().unwrap_or(0.0)
     }
@@ -135,10 +142,13 @@ impl<'a> Scene<'a> {
         let places = places.collect();
         let rules = vec![Rules::default(); problem.demands.len()];
         let kinds = kinds.len();
-        let mut scene = Scene { problem, groups, places, sites, kinds, caps: Vec::new(), rules };
+        let caps = Vec::new();
+        let least_sites = 0.0;
+        let mut scene = Scene { problem, groups, places, sites, kinds, caps, rules, least_sites };
         for limit in &problem.limits {
             scene.add(&limit.rule)?;
         }
+        scene.count_sites();
         Some(scene)
     }
 
@@ -197,9 +207,29 @@ impl<'a> Scene<'a> {
         self.caps.push(Cap { max, counts });
     }
 
-    /// What the cheapest site costs: one is needed in any case.
-    pub fn any_site(&self) -> f64 {
-        self.sites.iter().map(|(_, price)| *price).fold(f64::INFINITY, f64::min)
+    /// What open sites cost at least: each demand needs some of its own, and demands whose sites are all different need
+    /// different ones.
+    fn count_sites(&mut self) {
+        let mut wanted: Vec<(Vec<usize>, usize)> = Vec::new();
+        for group in 0..self.groups.len() {
+            let candidates = self.groups[group].candidates.iter();
+            let mut sites: Vec<usize> = candidates.map(|place| self.places[*place].site).collect();
+            sites.sort_unstable();
+            sites.dedup();
+            let min = self.rules(group).min.iter().map(|(_, min)| *min).max().unwrap_or(1);
+            wanted.push((sites, min));
+        }
+        wanted.sort_by(|a, b| a.0.len().cmp(&b.0.len()).then(b.1.cmp(&a.1)).then(a.0.cmp(&b.0)));
+        let mut is_counted = vec![false; self.sites.len()];
+        for (sites, min) in wanted {
+            if sites.iter().any(|site| is_counted[*site]) {
+                continue;
+            }
+            sites.iter().for_each(|site| is_counted[*site] = true);
+            let mut prices: Vec<f64> = sites.iter().map(|site| self.sites[*site].1).collect();
+            prices.sort_by(f64::total_cmp);
+            self.least_sites += prices.iter().take(min).sum::<f64>();
+        }
     }
 
     pub fn demand(&self, group: usize) -> &'a Demand {

@@ -1,74 +1,318 @@
-//! A higher bound where there are few kinds of demands: nodes are whole.
+//! A higher bound, and how many nodes of which places a good placement has: nodes are whole.
 //!
-//! Replicas may still be divided, sites cost nothing and of a demand's own rules only the one on spot nodes counts.
-//! Without the others, whatever is on a node of any place can be on one of the kept place that stands for it, which
-//! costs no more; so the integer program over the kept places bounds every placement.
+//! Replicas may still be divided, opening sites costs nothing more and of a demand's own rules only those count that
+//! parts can say. Without the others, whatever is on a node of any place can be on one of the kept place that stands
+//! for it, which costs no more; so the integer program over the kept places bounds every placement.
+//!
+//! Demands that share no place are programs apart. Where most of the money is, the program is solved; for the others
+//! the resource prices' bound is good enough. A limit that counts nodes of both is priced in both.
 
+use std::collections::BTreeMap;
+
+use petgraph::unionfind::UnionFind;
+
+use super::Aim;
 use super::cover::Cover;
-use super::prices::classes;
+use super::parts::{Asked, asked};
+use super::prices::{Class, Prices, classes};
 use super::scene::{Part, Scene};
 use crate::placement::model::{Effort, Model, Outcome, Sense};
 use crate::placement::packing::fitting;
 
-/// Up to so many pairs of a class and a place the program takes some hundredths of a second.
+/// Up to so many pairs of a class and a place a program takes seconds.
+const MANY: usize = 80_000;
+/// Up to so many it takes some hundredths of a second.
 const FEW: usize = 400;
-const EFFORT: Effort = Effort { gap: 5e-4, nodes: 200 };
+/// Of all money, what a larger program is made for at least.
+const WORTH: f64 = 0.02;
+/// A node that a class alone fills less than so far is said not to be divisible, where there are many pairs.
+const FULL: f64 = 0.8;
+
+pub(super) struct Whole {
+    /// No placement's objective is less.
+    pub bound: f64,
+    /// By part: places, and how many replicas are there.
+    pub there: Vec<Vec<(usize, u32)>>,
+    /// By place.
+    pub nodes: BTreeMap<usize, u32>,
+}
 
 /// `None` where that is not known, or not worth its time.
-pub(super) fn bound(scene: &Scene, parts: &[Part], cover: &Cover) -> Option<f64> {
-    // What replicas are charged or serve would have to be no worse at the place that stands for another.
-    if parts.iter().any(|part| !part.charges.is_empty() || !part.rates.is_empty()) {
+pub(super) fn solved(scene: &Scene, parts: &[Part], prices: &Prices, aim: Aim) -> Option<Whole> {
+    let cover = Cover::new(scene, parts);
+    // What is spread is spread by rows of its own.
+    let is_apart = |part: &Part| {
+        aim == Aim::Nodes && matches!(asked(scene.rules(part.group), part), Asked::Sections(..))
+    };
+    let classes = classes(scene, parts, &cover, is_apart);
+    let families = families(scene, parts, &cover, &classes);
+    let worth = |class: &&Class| {
+        let seats = class.seats.iter();
+        let units = seats.map(|(at, _)| prices.unit(scene, &class.part, cover.kept[*at] as u32));
+        units.fold(f64::INFINITY, f64::min) * class.part.amount
+    };
+    let all: f64 = classes.iter().map(|class| worth(&class)).sum();
+    let is_program = |family: &Vec<&Class>| {
+        let pairs: usize = family.iter().map(|class| class.seats.len()).sum();
+        let is_worth = pairs <= FEW || family.iter().map(worth).sum::<f64>() >= WORTH * all;
+        // What replicas are charged or serve would have to be no worse at the place that stands for another.
+        let is_plain =
+            |class: &&Class| class.part.charges.is_empty() && class.part.rates.is_empty();
+        pairs <= MANY && is_worth && family.iter().all(is_plain)
+    };
+    let (programs, rest): (Vec<_>, Vec<_>) = families.into_iter().partition(is_program);
+    if programs.is_empty() {
         return None;
     }
-    let classes = classes(scene, parts, cover);
-    if classes.iter().map(|class| class.seats.len()).sum::<usize>() > FEW {
-        return None;
+    let mut is_rest = vec![false; scene.groups.len()];
+    for (part, _) in rest.iter().flatten().flat_map(|class| &class.members) {
+        is_rest[parts[*part].group] = true;
     }
-    let mut model = Model::default();
-    let mut cost = Vec::new();
-    let replicas: f64 = parts.iter().map(|part| part.amount).sum();
-    for &place in &cover.kept {
-        model.column(replicas, true);
-        cost.push(scene.places[place].price);
+    // What the rest may use is counted by its price alone.
+    let mut is_priced = vec![false; scene.caps.len()];
+    for part in parts.iter().filter(|part| is_rest[part.group]) {
+        for place in &part.candidates {
+            scene.places[*place as usize].caps.iter().for_each(|cap| is_priced[*cap] = true);
+        }
     }
-    let mut amounts = vec![[const { Vec::new() }; 4]; cover.kept.len()];
-    let mut caps = vec![Vec::new(); scene.caps.len()];
-    for class in &classes {
+    let priced = scene.caps.iter().enumerate().filter(|(cap, _)| is_priced[*cap]);
+    let paid_back: f64 = priced.map(|(cap, one)| one.max * prices.cap(cap)).sum();
+    let rest = (0..scene.groups.len()).filter(|group| is_rest[*group]);
+    let rest: f64 = rest.map(|group| prices.least(scene, &scene.part(group))).sum();
+    let mut whole = Whole {
+        bound: rest - paid_back + scene.least_sites,
+        there: vec![Vec::new(); parts.len()],
+        nodes: BTreeMap::new(),
+    };
+    for family in programs {
+        let mut program = Program::new(scene, parts, &cover, prices, &is_priced);
+        program.rent(&family);
+        family.iter().for_each(|class| program.place(class, aim));
+        program.limit();
+        program.solve(&family, aim, &mut whole)?;
+    }
+    Some(whole)
+}
+
+/// Classes that share no place and no demand with others.
+fn families<'a>(
+    scene: &Scene,
+    parts: &[Part],
+    cover: &Cover,
+    classes: &'a [Class],
+) -> Vec<Vec<&'a Class>> {
+    let groups = scene.groups.len();
+    let mut union = UnionFind::new(groups + cover.kept.len());
+    for class in classes {
+        for (part, _) in &class.members {
+            for (at, _) in &class.seats {
+                union.union(parts[*part].group, groups + at);
+            }
+        }
+    }
+    let mut families: BTreeMap<usize, Vec<&Class>> = BTreeMap::new();
+    for class in classes {
+        families.entry(union.find(class.part.group)).or_default().push(class);
+    }
+    families.into_values().collect()
+}
+
+type Terms = Vec<(usize, f64)>;
+
+/// The program of one family.
+struct Program<'a> {
+    scene: &'a Scene<'a>,
+    parts: &'a [Part],
+    cover: &'a Cover,
+    prices: &'a Prices,
+    is_priced: &'a [bool],
+    is_small: bool,
+    model: Model,
+    cost: Vec<f64>,
+    /// By kept place that is in it: its nodes.
+    nodes: BTreeMap<usize, usize>,
+    /// By class, by seat: its replicas.
+    seats: Vec<Vec<usize>>,
+    /// By kept place and resource: what is taken.
+    amounts: BTreeMap<usize, [Terms; 4]>,
+    /// By limit.
+    caps: Vec<Terms>,
+    /// By group and section: what of it is there, and how much may be.
+    sections: BTreeMap<(usize, usize), (Terms, f64)>,
+    /// By group that stays at one site: whether it is there, or at none that is told apart.
+    sites: BTreeMap<usize, BTreeMap<Option<usize>, usize>>,
+}
+
+impl<'a> Program<'a> {
+    fn new(
+        scene: &'a Scene<'a>,
+        parts: &'a [Part],
+        cover: &'a Cover,
+        prices: &'a Prices,
+        is_priced: &'a [bool],
+    ) -> Program<'a> {
+        Program {
+            scene,
+            parts,
+            cover,
+            prices,
+            is_priced,
+            is_small: false,
+            model: Model::default(),
+            cost: Vec::new(),
+            nodes: BTreeMap::new(),
+            seats: Vec::new(),
+            amounts: BTreeMap::new(),
+            caps: vec![Vec::new(); scene.caps.len()],
+            sections: BTreeMap::new(),
+            sites: BTreeMap::new(),
+        }
+    }
+
+    /// Nodes of the places that a family may use.
+    fn rent(&mut self, family: &[&Class]) {
+        self.is_small = family.iter().map(|class| class.seats.len()).sum::<usize>() <= FEW;
+        let replicas: f64 = family.iter().map(|class| class.part.amount).sum();
+        for (at, _) in family.iter().flat_map(|class| &class.seats) {
+            if self.nodes.contains_key(at) {
+                continue;
+            }
+            let place = &self.scene.places[self.cover.kept[*at]];
+            let uses = place.caps.iter().map(|cap| (*cap, self.scene.node_use(*cap, place)));
+            let uses: Terms = uses.collect();
+            let column = self.column(replicas, true, place.price, &uses);
+            self.nodes.insert(*at, column);
+        }
+    }
+
+    /// Adds a column that takes so much of limits.
+    fn column(&mut self, upper: f64, is_whole: bool, cost: f64, uses: &Terms) -> usize {
+        let column = self.model.column(upper, is_whole);
+        let (priced, counted): (Terms, Terms) =
+            uses.iter().partition(|(cap, _)| self.is_priced[*cap]);
+        let priced = priced.iter().map(|(cap, each)| self.prices.cap(*cap) * each);
+        self.cost.push(cost + priced.sum::<f64>());
+        for (cap, each) in counted.into_iter().filter(|(_, each)| *each > 0.0) {
+            self.caps[cap].push((column, each));
+        }
+        column
+    }
+
+    /// Replicas of a class.
+    fn place(&mut self, class: &Class, aim: Aim) {
         let part = &class.part;
+        let rules = self.scene.rules(part.group);
+        let spread = match asked(rules, part) {
+            Asked::Sections(over, min) if aim == Aim::Nodes => Some((over, min)),
+            _ => None,
+        };
         let mut seats = Vec::new();
         for (at, _) in &class.seats {
-            let place = &scene.places[cover.kept[*at]];
-            let column = model.column(part.amount, false);
-            cost.push(0.0);
-            seats.push((column, 1.0));
-            for (amounts, size) in amounts[*at].iter_mut().zip(part.size) {
+            let index = self.cover.kept[*at];
+            let place = &self.scene.places[index];
+            let uses = place.caps.iter().map(|cap| (*cap, self.scene.seat_use(*cap, part)));
+            let uses: Terms = uses.collect();
+            let column = self.column(part.amount, false, 0.0, &uses);
+            seats.push(column);
+            if let Some((over, min)) = spread {
+                let section = (part.group, self.scene.section(index as u32, over));
+                let (there, most) = self.sections.entry(section).or_default();
+                there.push((column, 1.0));
+                *most = self.scene.part(part.group).amount + 1.0 - min as f64;
+            }
+            let amounts = self.amounts.entry(*at).or_default();
+            for (amounts, size) in amounts.iter_mut().zip(part.size) {
                 amounts.push((column, size as f64));
             }
-            for cap in &place.caps {
-                caps[*cap].push((column, scene.seat_use(*cap, part)));
-            }
-            let fit = f64::from(fitting(&part.size, &place.capacity)).min(part.amount);
-            model.row(vec![(column, 1.0), (*at, -fit)], Sense::AtMost, 0.0);
-        }
-        model.row(seats, Sense::AtLeast, part.amount);
-    }
-    for (at, &place) in cover.kept.iter().enumerate() {
-        for (k, mut terms) in std::mem::take(&mut amounts[at]).into_iter().enumerate() {
-            if cover.binding[place][k] {
-                terms.push((at, -cover.most[place][k]));
-                model.row(terms, Sense::AtMost, 0.0);
+            let fits = class.members.iter().map(|(member, scale)| {
+                f64::from(fitting(&self.parts[*member].size, &place.capacity)) * scale
+            });
+            let fit = fits.fold(0.0, f64::max);
+            let (fit, full) = match self.is_small {
+                true => (fit.min(part.amount), 1.0 - 1e-9),
+                false => (fit, FULL),
+            };
+            if fit * part.share(place) < full {
+                self.model.row(vec![(column, 1.0), (self.nodes[at], -fit)], Sense::AtMost, 0.0);
             }
         }
-        for cap in &scene.places[place].caps {
-            caps[*cap].push((at, scene.node_use(*cap, &scene.places[place])));
+        let mut all: Terms = seats.iter().map(|column| (*column, 1.0)).collect();
+        self.seats.push(seats);
+        if !rules.together {
+            self.model.row(all, Sense::AtLeast, part.amount);
+            return;
+        }
+        let site = part.given.map(|(_, site)| site);
+        let known = self.sites.get(&part.group).and_then(|sites| sites.get(&site)).copied();
+        let is_there = known.unwrap_or_else(|| self.column(1.0, true, 0.0, &Vec::new()));
+        self.sites.entry(part.group).or_default().insert(site, is_there);
+        all.push((is_there, -part.amount));
+        self.model.row(all, Sense::AtLeast, 0.0);
+    }
+
+    /// The rows that several classes share.
+    fn limit(&mut self) {
+        for (there, most) in std::mem::take(&mut self.sections).into_values() {
+            self.model.row(there, Sense::AtMost, most);
+        }
+        for sites in std::mem::take(&mut self.sites).into_values() {
+            let sites = sites.into_values().map(|column| (column, 1.0)).collect();
+            self.model.row(sites, Sense::AtLeast, 1.0);
+        }
+        for (at, amounts) in std::mem::take(&mut self.amounts) {
+            let place = self.cover.kept[at];
+            for (k, mut terms) in amounts.into_iter().enumerate() {
+                if self.cover.binding[place][k] {
+                    terms.push((self.nodes[&at], -self.cover.most[place][k]));
+                    self.model.row(terms, Sense::AtMost, 0.0);
+                }
+            }
+        }
+        for (cap, terms) in std::mem::take(&mut self.caps).into_iter().enumerate() {
+            self.model.row(terms, Sense::AtMost, self.scene.caps[cap].max);
         }
     }
-    for (cap, mut terms) in scene.caps.iter().zip(caps) {
-        terms.retain(|(_, each)| *each > 0.0);
-        model.row(terms, Sense::AtMost, cap.max);
-    }
-    match model.minimise(&cost, None, EFFORT) {
-        Outcome::Solved { bound, .. } => Some(bound + scene.any_site()),
-        Outcome::Infeasible | Outcome::Unsolved(_) => None,
+
+    fn solve(self, family: &[&Class], aim: Aim, whole: &mut Whole) -> Option<()> {
+        // A bound is nearly there before the search begins.
+        let nodes = match aim {
+            Aim::Bound if self.scene.groups.len() > super::FEW => 1,
+            Aim::Bound => 20,
+            Aim::Nodes => 200,
+        };
+        let effort = Effort { gap: 3e-4, nodes, dives: false };
+        let Outcome::Solved { values, bound } = self.model.minimise(&self.cost, None, effort)
+        else {
+            return None;
+        };
+        whole.bound += bound;
+        for (at, column) in &self.nodes {
+            if values[*column] > 0.5 {
+                whole.nodes.insert(self.cover.kept[*at], values[*column].round() as u32);
+            }
+        }
+        for (class, seats) in family.iter().zip(&self.seats) {
+            let mut left: Vec<(usize, f64)> = Vec::new();
+            for ((at, _), column) in class.seats.iter().zip(seats) {
+                if values[*column] > 1e-6 {
+                    left.push((self.cover.kept[*at], values[*column]));
+                }
+            }
+            // The largest first, each replica where most is left.
+            let mut members = class.members.clone();
+            members.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            for (part, scale) in members {
+                let mut there: BTreeMap<usize, u32> = BTreeMap::new();
+                for _ in 0..self.parts[part].amount.ceil() as u32 {
+                    let most =
+                        left.iter_mut().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+                    let Some((place, amount)) = most else { break };
+                    *amount -= scale;
+                    *there.entry(*place).or_insert(0) += 1;
+                }
+                whole.there[part] = there.into_iter().collect();
+            }
+        }
+        Some(())
     }
 }
