@@ -42,10 +42,27 @@ use scene::{Part, Scene};
 /// Up to so many groups the quick way comes first, and is good enough where it is so near the bound: what is left would
 /// not pay for the time. Beyond, programs are solved as long as more is left than that.
 const FEW: usize = 300;
-/// Up to so many, the quick way's trials find what counting nodes would.
-const HANDFUL: usize = 30;
 const NEAR_FEW: f64 = 2e-3;
 const NEAR: f64 = 1e-3;
+/// Up to so many, the quick way's trials find what counting nodes would.
+const HANDFUL: usize = 30;
+
+/// What is tried.
+pub(super) struct Tries {
+    /// The quick way before any program.
+    pub quick: bool,
+    /// Nodes as a program counts them.
+    pub counted: bool,
+    /// How near the bound is good enough, as a part of the objective.
+    pub near: f64,
+}
+
+impl Tries {
+    fn of(groups: usize) -> Tries {
+        let quick = groups <= FEW;
+        Tries { quick, counted: groups > HANDFUL, near: if quick { NEAR_FEW } else { NEAR } }
+    }
+}
 
 /// What a program of whole nodes is solved for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,6 +75,10 @@ enum Aim {
 
 /// The placement of a large problem; `None` where this way does not apply or finds none.
 pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement> {
+    tried(problem, groups, &Tries::of(groups.len()))
+}
+
+pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
     let scene = Scene::new(problem, groups)?;
     let loose = parts::loose(&scene);
     let cover = Cover::new(&scene, &loose);
@@ -72,22 +93,20 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
         check(&unlimited, &placement).is_ok().then_some(placement)
     };
     let objective = |placement: &Placement| placement.proof.objective_month;
-    let is_few = groups.len() <= FEW;
-    let near = if is_few { NEAR_FEW } else { NEAR };
     let is_near = |found: &[Placement], bound: f64| {
-        found.iter().any(|one| objective(one) - bound <= near * objective(one))
+        found.iter().any(|one| objective(one) - bound <= tries.near * objective(one))
     };
     let quick = |bound: f64| {
         let parts = parts::priced(&scene, &prices, &open)?;
         let market = Market::new(&scene, parts, &prices, &cover.kept);
         let (nodes, taken) = market.fill(Vec::new(), market.untaken())?;
-        sound(improve::improved(&market, &nodes, &taken, bound, near))
+        sound(improve::improved(&market, &nodes, &taken, bound, tries.near))
     };
     let mut found = Vec::new();
     if problem.last.is_some() {
         found.push(continued::nodes(&scene, &prices, &cover.kept).and_then(sound)?);
     }
-    if is_few && !is_near(&found, bound) {
+    if tries.quick && !is_near(&found, bound) {
         found.extend(quick(bound));
     }
     if !is_near(&found, bound) {
@@ -95,10 +114,10 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
         let whole = whole::solved(&scene, &parts, &prices, Aim::Bound);
         bound = whole.map_or(bound, |whole| whole.bound.max(bound));
     }
-    if groups.len() > HANDFUL && !is_near(&found, bound) {
+    if tries.counted && !is_near(&found, bound) {
         found.extend(counted(&scene, &prices, &open, &cover, bound).and_then(sound));
     }
-    if found.is_empty() {
+    if found.is_empty() && !tries.quick {
         found.extend(quick(bound));
     }
     // What costs the same stays.

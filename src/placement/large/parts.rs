@@ -119,6 +119,9 @@ fn outside(
     Some(outside.chain([rest]).collect())
 }
 
+/// A part with the places where a program has it, and how many replicas are there.
+type Found<'a> = (Part, &'a [(usize, u32)]);
+
 /// Parts so that each keeps its rules wherever it is: as a program has them, or else where prices say that rules cost
 /// the least.
 pub(super) fn settled(
@@ -128,7 +131,7 @@ pub(super) fn settled(
     certain: Vec<Part>,
     found: &Whole,
 ) -> Option<Vec<Part>> {
-    let mut by_group: Vec<Vec<(Part, &[(usize, u32)])>> = vec![Vec::new(); scene.groups.len()];
+    let mut by_group: Vec<Vec<Found>> = vec![Vec::new(); scene.groups.len()];
     for (part, there) in certain.into_iter().zip(&found.there) {
         by_group[part.group].push((part, there));
     }
@@ -172,7 +175,7 @@ fn sections<'a>(
     scene: &'a Scene,
     whole: &'a Part,
     over: SpreadOver,
-    mine: &[(Part, &[(usize, u32)])],
+    mine: &[Found],
     found: &'a Whole,
 ) -> impl Iterator<Item = usize> + use<'a> {
     let mut there: Vec<Vec<(usize, u32)>> = mine.iter().map(|(_, there)| there.to_vec()).collect();
@@ -209,7 +212,7 @@ fn one_each(
 }
 
 /// All at the site where a program has it.
-fn site(mine: Vec<(Part, &[(usize, u32)])>) -> Option<Vec<Part>> {
+fn site(mine: Vec<Found>) -> Option<Vec<Part>> {
     let count = |there: &[(usize, u32)]| there.iter().map(|(_, count)| count).sum::<u32>();
     let (most, there) = mine.iter().max_by_key(|(_, there)| count(there))?;
     let site = most.given.filter(|_| count(there) > 0)?;

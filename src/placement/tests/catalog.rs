@@ -11,7 +11,8 @@ use super::support::*;
 #[expect(dead_code, reason = "the benchmark uses all of it")]
 mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
-use crate::placement::{Placement, large, plain, reduce, solve};
+use crate::placement::large::{self, Tries};
+use crate::placement::{Placement, plain, reduce, solve};
 use crate::problem::{Problem, pose};
 
 /// What the clouds of a stack offer.
@@ -101,29 +102,35 @@ fn instance(text: String) -> Problem {
     pose_with_catalogs(&loaded.unwrap_or_else(|failure| panic!("{:?}", failure.diagnostics)))
 }
 
+/// Both ways of large problems: filled by worth, and counted by programs.
 #[test]
 fn middling_fleets_cost_what_the_plain_formulation_costs() {
-    for seed in 0..3 {
-        let problem = instance(instances::fleet(8, seed, instances::Extent::Few));
+    for seed in 0..4 {
+        let problem = instance(instances::fleet(8 + 4 * seed, seed as u64, instances::Extent::Few));
         let groups = reduce::groups(&problem);
-        let quick = large::placement(&problem, &groups).expect("it can be placed").proof;
         let plain = plain(&problem, 1e-3);
         let objective = plain.objective_month.expect("it can be placed");
-        assert!(quick.bound_month <= objective + 1e-6, "seed {seed}: {quick:?} {plain:?}");
-        assert!(
-            quick.objective_month >= plain.bound_month - 1e-6,
-            "seed {seed}: {quick:?} {plain:?}"
-        );
-        let gap = 1.0 - plain.bound_month / quick.objective_month;
-        assert!(gap <= quick.gap.max(2e-3), "seed {seed}: {gap} {quick:?} {plain:?}");
+        for quick in [true, false] {
+            let tries = Tries { quick, counted: !quick, near: 0.0 };
+            let proof = large::tried(&problem, &groups, &tries).expect("it can be placed").proof;
+            assert!(proof.bound_month <= objective + 1e-6, "seed {seed}: {proof:?} {plain:?}");
+            assert!(
+                proof.objective_month >= plain.bound_month - 1e-6,
+                "seed {seed}: {proof:?} {plain:?}"
+            );
+            let gap = 1.0 - plain.bound_month / proof.objective_month;
+            assert!(gap <= proof.gap.max(2e-3), "seed {seed}: {gap} {proof:?} {plain:?}");
+            assert!(gap < 0.02, "seed {seed}: {gap} {proof:?} {plain:?}");
+        }
     }
 }
 
+/// The resource prices alone leave 1.2 % here.
 #[test]
 fn a_large_fleet_is_placed_with_a_small_gap() {
-    let problem = instance(instances::fleet(60, 1, instances::Extent::All));
+    let problem = instance(instances::fleet(100, 2, instances::Extent::All));
     let proof = solve(&problem).expect("it can be placed").proof;
-    assert!(proof.gap < 0.02, "{proof:?}");
+    assert!(proof.gap < 5e-3, "{proof:?}");
 }
 
 #[test]
