@@ -2,7 +2,7 @@
 //!
 //! Each measurement is a process of its own, which says its CPU time and the most memory it had. The plain
 //! formulation of a large instance takes very long; it is given so much CPU time and then ended:
-//! `FLEETFORM_BENCH_CPU_SECONDS` (300).
+//! `FLEETFORM_BENCH_CPU_SECONDS` (300). `-- 100 1000` measures the instances with so many services alone.
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode, Stdio};
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|one| one != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["measure", way, kind, services, extent] => measure(way, kind, services, extent),
-        _ => compare(),
+        numbers => compare(numbers),
     }
     ExitCode::SUCCESS
 }
@@ -90,7 +90,8 @@ fn peak(process: &str) -> Option<f64> {
     Some(peak.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }
 
-fn compare() {
+/// All instances, or those with one of these numbers of services.
+fn compare(numbers: &[&str]) {
     println!("| instance | pairs | way | gap | $/month | CPU s | MiB |");
     println!("|---|---|---|---|---|---|---|");
     let instances = [
@@ -103,7 +104,11 @@ fn compare() {
         ("fleet", "5000", "all", false),
         ("loads", "200", "all", true),
     ];
+    let is_asked = |services: &str| numbers.is_empty() || numbers.contains(&services);
     for (kind, services, extent, beside) in instances {
+        if !is_asked(services) {
+            continue;
+        }
         run("ours", kind, services, extent);
         if beside {
             run("plain", kind, services, extent);

@@ -189,6 +189,13 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
         }
         return within_budget(problem, quick);
     }
+    // Limits that clash are told from few candidates, if that can be seen there.
+    if is_large(problem)
+        && let Some(enough) = large::enough(problem, &groups)
+        && !search::may_be_kept(problem, &groups, &enough)
+    {
+        return Err(vec![relax::explain(problem, &groups, &enough)]);
+    }
     let kept = reduce::undominated(problem, &groups);
     solve_among(problem, &groups, &kept)
 }

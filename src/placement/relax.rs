@@ -19,6 +19,9 @@ const SUMMARY: &str = "No placement satisfies every limit";
 /// A reservation is a fact, not a wish: it gives way only where nothing else would do.
 const RESERVATION_WEIGHT: f64 = 1.5;
 
+/// In a model of more columns the amounts are told without asking what they cost.
+const MANY: usize = 10_000;
+
 /// The diagnostic for a problem without any solution, budget aside.
 pub(super) fn explain(problem: &Problem, groups: &[Group], kept: &[usize]) -> Diagnostic {
     let mut formulation = Formulation::elastic(problem, groups, kept.to_vec());
@@ -54,8 +57,11 @@ fn relaxed(formulation: &mut Formulation) -> Result<Packed, String> {
     let sum = |terms: &[(usize, f64)], packed: &Packed| -> f64 {
         terms.iter().map(|(column, factor)| packed.values[*column] * factor).sum()
     };
-    for terms in [numbers, amounts] {
+    for (number, terms) in [numbers, amounts].into_iter().enumerate() {
         let packed = packed(search::best(formulation, objective(&terms), None, effort))?;
+        if number == 1 && formulation.model.columns.len() > MANY {
+            return Ok(packed);
+        }
         let least = sum(&terms, &packed) + 1e-6;
         formulation.model.row(terms, super::model::Sense::AtMost, least);
     }

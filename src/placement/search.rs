@@ -110,6 +110,12 @@ pub(super) fn cheapest<'a>(
     }
 }
 
+/// Whether the linear relaxation keeps every limit.
+pub(super) fn may_be_kept(problem: &Problem, groups: &[Group], kept: &[usize]) -> bool {
+    let formulation = Formulation::new(problem, groups, kept.to_vec());
+    formulation.model.relaxed(&formulation.cost).is_some()
+}
+
 /// By position in the formulation.
 fn extra_of(formulation: &Formulation, kept: &[usize], extra: &[f64]) -> Vec<f64> {
     let all: BTreeMap<usize, f64> = kept.iter().copied().zip(extra.iter().copied()).collect();

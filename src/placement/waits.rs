@@ -4,7 +4,7 @@
 //! the order first, so that few solves settle many. Of a workload that must wait, as many replicas are
 //! admitted as fit. A fixed number of solves is all that this is worth; what it does not reach waits.
 
-use super::{reduce, search};
+use super::{large, reduce, search};
 use crate::problem::{Amount, Problem, Rule};
 
 const SOLVES: u32 = 24;
@@ -122,13 +122,17 @@ impl Waits<'_> {
         if groups.is_empty() {
             return true;
         }
-        let kept = reduce::undominated(&some, &groups);
         let budget = some.limits.iter().find_map(|limit| match limit.rule {
             // Where weights are minimised, the budget is a row of the model.
             Rule::Budget { max_month } if some.weights.is_none() => Some(max_month + 1e-6),
             _ => None,
         });
-        search::cheapest(&some, &groups, &kept)
-            .is_ok_and(|cheapest| cheapest.cost <= budget.unwrap_or(f64::INFINITY))
+        let budget = budget.unwrap_or(f64::INFINITY);
+        if super::is_large(&some) {
+            return large::placement(&some, &groups)
+                .is_some_and(|placement| placement.cost.total_month <= budget);
+        }
+        let kept = reduce::undominated(&some, &groups);
+        search::cheapest(&some, &groups, &kept).is_ok_and(|cheapest| cheapest.cost <= budget)
     }
 }

@@ -84,6 +84,11 @@ impl Problem {
         self.demands[asked].amount = Amount::Replicas(replicas);
         if replicas == 0 {
             self.traffic.retain(|traffic| ![traffic.from, traffic.to].contains(&asked));
+            // Nobody has to be anywhere any more.
+            self.limits.retain(|limit| {
+                !matches!(limit.rule, Rule::SpreadMin { demand, .. } | Rule::ZoneMin { demand, .. }
+                    | Rule::BaseOnDemand { demand, .. } if demand == asked)
+            });
         }
         for limit in &mut self.limits {
             match &mut limit.rule {

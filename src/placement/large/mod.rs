@@ -128,6 +128,16 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     })
 }
 
+/// Candidates that are enough to tell which limits can be kept: whatever is elsewhere can be at one of them, each demand in
+/// the same clouds and at the same sites as far as it has a rule on those. `None` where that is not known.
+pub(super) fn enough(problem: &Problem, groups: &[Group]) -> Option<Vec<usize>> {
+    let scene = Scene::new(problem, groups)?;
+    let parts = parts::by_section(&scene);
+    // Another type of GPU may serve less.
+    let is_load = parts.iter().any(|part| !part.rates.is_empty());
+    (!is_load).then(|| Cover::new(&scene, &parts).kept)
+}
+
 /// Nodes for everything as a program counts them, whatever runs.
 fn counted(
     scene: &Scene,

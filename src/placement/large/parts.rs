@@ -21,6 +21,33 @@ pub(super) fn loose(scene: &Scene) -> Vec<Part> {
     groups.flat_map(|group| off_spot(scene, scene.part(group), scene.rules(group).spot)).collect()
 }
 
+/// Each group once for each cloud or site that a rule of it tells apart.
+pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for group in 0..scene.groups.len() {
+        let whole = scene.part(group);
+        let rules = scene.rules(group);
+        let mut over = rules.min.iter().map(|(over, _)| over);
+        let mut shared = rules.share.iter().map(|(over, _)| over);
+        let is_over = |one: &SpreadOver| *one == SpreadOver::Region;
+        let over = match () {
+            () if rules.together || over.any(is_over) || shared.any(is_over) => SpreadOver::Region,
+            () if rules.min.is_empty() && rules.share.is_empty() => {
+                parts.extend(off_spot(scene, whole, rules.spot));
+                continue;
+            }
+            () => SpreadOver::Cloud,
+        };
+        let sections = whole.candidates.iter().map(|place| scene.section(*place, over));
+        let sections: BTreeSet<usize> = sections.collect();
+        for section in sections {
+            let candidates = scene.inside(&whole, over, section);
+            parts.extend(off_spot(scene, Part { candidates, ..whole.clone() }, rules.spot));
+        }
+    }
+    parts
+}
+
 /// What the rules of a demand ask for beside a limit on spot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
