@@ -136,7 +136,7 @@ fn a_large_fleet_is_placed_with_a_small_gap() {
 #[test]
 fn a_large_fleet_that_a_quota_forbids_is_told_which() {
     let text = instances::fleet(40, 1, instances::Extent::All);
-    let quota = "cloud \"aws\" {\n  quota {\n    gpu_type = \"T4\"\n    max_gpus = 8\n  }\n";
+    let quota = "cloud \"aws\" {\n  quota {\n    gpu_type = \"T4\"\n    max_gpus = 1\n  }\n";
     let text = ["aws", "azure", "gcp"].iter().fold(text, |text, cloud| {
         let head = format!("cloud \"{cloud}\" {{");
         text.replacen(&head, &quota.replace("aws", cloud), 1)
@@ -144,7 +144,7 @@ fn a_large_fleet_that_a_quota_forbids_is_told_which() {
     let problem = instance(text);
     let errors = solve(&problem).expect_err("more are asked for");
     let detail = &errors[0].detail;
-    assert!(detail.contains("has a quota of 8 T4 GPUs; "), "{detail}");
+    assert!(detail.contains("has a quota of 1 T4 GPU; "), "{detail}");
     assert!(detail.contains("the rest can be placed"), "{detail}");
 }
 
