@@ -128,7 +128,7 @@ impl Waits<'_> {
             _ => None,
         });
         let budget = budget.unwrap_or(f64::INFINITY);
-        if super::is_large(&some) {
+        if super::is_large(&some) && large::is_known(&some, &groups) {
             return large::placement(&some, &groups)
                 .is_some_and(|placement| placement.cost.total_month <= budget);
         }

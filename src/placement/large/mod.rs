@@ -128,6 +128,11 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     })
 }
 
+/// Whether all that a problem asks for is known here.
+pub(super) fn is_known(problem: &Problem, groups: &[Group]) -> bool {
+    Scene::new(problem, groups).is_some()
+}
+
 /// Candidates that are enough to tell which limits can be kept: whatever is elsewhere can be at one of them, each demand in
 /// the same clouds and at the same sites as far as it has a rule on those. `None` where that is not known.
 pub(super) fn enough(problem: &Problem, groups: &[Group]) -> Option<Vec<usize>> {

@@ -27,16 +27,13 @@ pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
     for group in 0..scene.groups.len() {
         let whole = scene.part(group);
         let rules = scene.rules(group);
-        let mut over = rules.min.iter().map(|(over, _)| over);
-        let mut shared = rules.share.iter().map(|(over, _)| over);
-        let is_over = |one: &SpreadOver| *one == SpreadOver::Region;
-        let over = match () {
-            () if rules.together || over.any(is_over) || shared.any(is_over) => SpreadOver::Region,
-            () if rules.min.is_empty() && rules.share.is_empty() => {
-                parts.extend(off_spot(scene, whole, rules.spot));
-                continue;
-            }
-            () => SpreadOver::Cloud,
+        let shared = rules.share.iter().map(|(over, _)| *over);
+        let told = rules.min.iter().map(|(over, _)| *over).chain(shared);
+        let told = told.chain(rules.together.then_some(SpreadOver::Region));
+        // Sites are parts of clouds.
+        let Some(over) = told.max_by_key(|over| *over == SpreadOver::Region) else {
+            parts.extend(off_spot(scene, whole, rules.spot));
+            continue;
         };
         let sections = whole.candidates.iter().map(|place| scene.section(*place, over));
         let sections: BTreeSet<usize> = sections.collect();

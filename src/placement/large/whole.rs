@@ -203,7 +203,9 @@ impl<'a> Program<'a> {
         let part = &class.part;
         let rules = self.scene.rules(part.group);
         let spread = match asked(rules, part) {
-            Asked::Sections(over, min) if aim == Aim::Nodes => Some((over, min)),
+            Asked::Sections(over, min) if aim == Aim::Nodes => {
+                Some((over, self.scene.part(part.group).amount + 1.0 - min as f64))
+            }
             _ => None,
         };
         let mut seats = Vec::new();
@@ -214,11 +216,10 @@ impl<'a> Program<'a> {
             let uses: Terms = uses.collect();
             let column = self.column(part.amount, false, 0.0, &uses);
             seats.push(column);
-            if let Some((over, min)) = spread {
+            if let Some((over, most)) = spread {
                 let section = (part.group, self.scene.section(index as u32, over));
-                let (there, most) = self.sections.entry(section).or_default();
-                there.push((column, 1.0));
-                *most = self.scene.part(part.group).amount + 1.0 - min as f64;
+                let there = self.sections.entry(section).or_insert_with(|| (Vec::new(), most));
+                there.0.push((column, 1.0));
             }
             let amounts = self.amounts.entry(*at).or_default();
             for (amounts, size) in amounts.iter_mut().zip(part.size) {

@@ -761,7 +761,7 @@ fn the_reduced_model_is_smaller() {
 /// never above it; and mostly it is the best.
 #[test]
 fn resource_prices_bound_what_trying_everything_finds() {
-    let (mut placed, mut best) = (0, 0);
+    let (mut placed, mut best, mut excess) = (0, 0, 0.0);
     for seed in 0..600 {
         let world = if seed % 4 == 0 { random_load(seed) } else { random(seed) };
         let Ok(problem) = world.pose() else { continue };
@@ -778,7 +778,9 @@ fn resource_prices_bound_what_trying_everything_finds() {
         assert!(proof.objective_month >= least - 1e-6, "seed {seed}: {proof:?}, least is {least}");
         placed += 1;
         best += u32::from(proof.objective_month <= least + 1e-6);
+        excess += proof.objective_month / least.max(1e-6) - 1.0;
     }
     assert!(placed > 150, "{placed} were placed");
     assert!(best * 10 > placed * 8, "{best} of {placed} are the best");
+    assert!(excess / f64::from(placed) < 0.1, "{}", excess / f64::from(placed));
 }
