@@ -196,7 +196,7 @@ pub struct Spread {
     pub max_share: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SpreadOver {
     Cloud,
     Region,

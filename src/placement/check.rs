@@ -17,6 +17,15 @@ use crate::problem::{
 /// # Errors
 /// One sentence for each promise that is broken.
 pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>> {
+    check_by(problem, placement, problem.limits.iter())
+}
+
+/// The same where these are all limits.
+pub(super) fn check_by<'a>(
+    problem: &'a Problem,
+    placement: &Placement,
+    limits: impl Iterator<Item = &'a Limit>,
+) -> Result<(), Vec<String>> {
     let mut broken = Vec::new();
     let candidates = by_id(problem);
     let demands: BTreeMap<&str, &Demand> =
@@ -30,7 +39,7 @@ pub fn check(problem: &Problem, placement: &Placement) -> Result<(), Vec<String>
             None => broken.push(format!("{id} is rented and is no offering of the problem")),
         }
     }
-    for limit in &problem.limits {
+    for limit in limits {
         if let Some(words) = exceeded(problem, placement, limit) {
             broken.push(words);
         }

@@ -30,7 +30,7 @@ impl Users {
         let words = parts.len().div_ceil(64).max(1);
         let mut bits = vec![0u64; words * scene.places.len()];
         for (number, part) in parts.iter().enumerate() {
-            for &place in &part.candidates {
+            for &place in part.candidates.iter() {
                 bits[place as usize * words + number / 64] |= 1 << (number % 64);
             }
         }

@@ -1,10 +1,12 @@
 //! Whole nodes with what is on them, one after the other: always the one whose content is worth most for its price.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 
 use super::prices::Prices;
-use super::scene::{Given, Part, Scene};
+use super::scene::{Part, Scene};
+use crate::config::SpreadOver;
 use crate::placement::packing::{Amounts, fitting};
 
 /// (part, replicas)
@@ -25,13 +27,20 @@ pub(super) struct Market<'a> {
     pub prices: &'a Prices,
     pub parts: Vec<Part>,
     /// By place: what a node costs with what its limits are worth.
-    pub node: Vec<f64>,
+    pub node: Rc<[f64]>,
     /// By part: the places it may be at that can be of use, the best first.
-    pub options: Vec<Vec<usize>>,
+    pub options: Vec<Rc<[usize]>>,
     /// By part: what one unit is worth.
     pub value: Vec<f64>,
     /// By place: who may use it, in the order in which a node is filled.
-    pub residents: Vec<Vec<usize>>,
+    pub residents: Rc<[Vec<usize>]>,
+}
+
+/// Where a part may be: all its places, and those that can be of use.
+#[derive(Clone)]
+pub(super) struct Home {
+    pub candidates: Rc<[u32]>,
+    pub options: Rc<[usize]>,
 }
 
 /// Places by what a replica stands for, and by what it costs alone.
@@ -61,19 +70,19 @@ impl<'a> Market<'a> {
         residents.resize_with(scene.places.len(), Vec::new);
         let mut options_of = Vec::new();
         let mut values = Vec::new();
-        let mut by_part: Vec<Vec<(f64, f64, usize)>> = Vec::new();
         for part in &parts {
             let priced = priced(scene, prices, part);
-            let mine = options(scene, &priced);
-            values.push(priced.first().map_or(0.0, |one| one.0));
+            let least = priced.iter().map(|one| one.0).min_by(f64::total_cmp);
+            values.push(least.unwrap_or(0.0));
+            let mine = options(scene, priced);
             mine.iter().for_each(|place| is_kept[*place] = true);
             options_of.push(mine);
-            by_part.push(priced);
         }
-        for (number, (part, priced)) in parts.iter().zip(&by_part).enumerate() {
-            let value = values[number];
-            for &(seat, _, place) in priced.iter().filter(|one| is_kept[one.2]) {
+        for (number, (part, value)) in parts.iter().zip(&values).enumerate() {
+            let places = part.candidates.iter().map(|place| *place as usize);
+            for place in places.filter(|place| is_kept[*place]) {
                 let there = &scene.places[place];
+                let seat = prices.unit(scene, part, place as u32);
                 let density = if seat > 0.0 { value / seat } else { 1.0 };
                 // Nearly equal worth: the larger first.
                 residents[place].push(((density * 50.0).floor(), part.share(there), number));
@@ -88,11 +97,13 @@ impl<'a> Market<'a> {
         Market { scene, prices, parts, node, options, value: values, residents }
     }
 
-    /// The same part elsewhere.
-    pub fn give(&mut self, part: usize, candidates: Vec<u32>, given: Given) {
-        let one = &mut self.parts[part];
-        (one.candidates, one.given) = (candidates, given);
-        self.options[part] = options(self.scene, &priced(self.scene, self.prices, one));
+    /// Where a part may be in a cloud or at a site.
+    pub fn home(&self, part: usize, over: SpreadOver, section: usize) -> Home {
+        let one = &self.parts[part];
+        let candidates = self.scene.inside(one, over, section);
+        let one = Part { candidates: Rc::clone(&candidates), ..one.clone() };
+        let options = options(self.scene, priced(self.scene, self.prices, &one));
+        Home { candidates, options }
     }
 
     /// Everything is to be placed still.
@@ -235,7 +246,7 @@ pub(super) fn ratio(worth: f64, price: f64) -> f64 {
     }
 }
 
-/// Places of a part: what a unit stands for, what it costs where the part is alone, and the place; the best first.
+/// Places of a part: what a unit stands for, what it costs where the part is alone, and the place.
 fn priced(scene: &Scene, prices: &Prices, part: &Part) -> Vec<(f64, f64, usize)> {
     let priced = part.candidates.iter().map(|&place| {
         let there = &scene.places[place as usize];
@@ -245,23 +256,35 @@ fn priced(scene: &Scene, prices: &Prices, part: &Part) -> Vec<(f64, f64, usize)>
         let alone = (there.price / fit + part.charge(there)) / part.rate(there);
         (seat, alone, place as usize)
     });
-    let mut priced: Vec<_> = priced.collect();
-    priced.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-    priced
+    priced.collect()
 }
 
 /// The places that can be of use.
-fn options(scene: &Scene, priced: &[(f64, f64, usize)]) -> Vec<usize> {
-    let mut options: Vec<usize> = priced.iter().take(BEST).map(|one| one.2).collect();
-    let mut cheap: Vec<(f64, usize)> = priced.iter().map(|one| (one.1, one.2)).collect();
-    cheap.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    options.extend(cheap.iter().take(ALONE).map(|one| one.1));
+fn options(scene: &Scene, mut priced: Vec<(f64, f64, usize)>) -> Rc<[usize]> {
+    type Priced = (f64, f64, usize);
+    let by_seat = |a: &Priced, b: &Priced| {
+        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
+    };
+    let by_cost = |a: &Priced, b: &Priced| a.1.total_cmp(&b.1).then(a.2.cmp(&b.2));
     // What has a limit may be full.
     let unlimited = priced.iter().filter(|one| scene.places[one.2].caps.is_empty());
-    options.extend(unlimited.take(2).map(|one| one.2));
+    let mut unlimited: Vec<Priced> = unlimited.copied().collect();
+    let mut options = first(&mut unlimited, 2, by_seat).to_vec();
+    options.extend_from_slice(first(&mut priced, BEST, by_seat));
+    options.extend_from_slice(first(&mut priced, ALONE, by_cost));
+    let mut options: Vec<usize> = options.into_iter().map(|one| one.2).collect();
     options.sort_unstable();
     options.dedup();
-    options
+    options.into()
+}
+
+/// The first so many by an order, in any.
+fn first<T>(all: &mut [T], count: usize, order: impl Fn(&T, &T) -> Ordering) -> &[T] {
+    if count >= all.len() {
+        return all;
+    }
+    all.select_nth_unstable_by(count, order);
+    &all[..count]
 }
 
 pub(super) fn take(free: &mut Amounts, size: &Amounts, count: u32) {
@@ -275,7 +298,7 @@ pub(super) fn take(free: &mut Amounts, size: &Amounts, count: u32) {
 struct Ordered(f64);
 
 impl PartialOrd for Ordered {
-    fn partial_cmp(&self, other: &Ordered) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Ordered) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
@@ -283,7 +306,7 @@ impl PartialOrd for Ordered {
 impl Eq for Ordered {}
 
 impl Ord for Ordered {
-    fn cmp(&self, other: &Ordered) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Ordered) -> Ordering {
         self.0.total_cmp(&other.0)
     }
 }

@@ -1,13 +1,17 @@
 //! Takes a few nodes apart and puts what was on them elsewhere, as long as that saves something (ruin and recreate:
 //! Schrimpf et al., 2000). The order of trials is fixed.
 
-use super::fill::{Content, Market, Node, Taken, ratio, take};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::fill::{Content, Home, Market, Node, Taken, ratio, take};
 use super::scene::{Given, Part};
 use crate::config::SpreadOver;
 use crate::placement::packing::fitting;
 
-struct Improving<'a> {
+struct Improving<'a, 'b> {
     market: Market<'a>,
+    known: &'b mut Known,
     /// Nodes, of which some are taken apart.
     nodes: Vec<Option<Node>>,
     taken: Taken,
@@ -19,8 +23,27 @@ struct Improving<'a> {
     /// By site: how many nodes are there.
     at_site: Vec<u32>,
     /// By part, by place.
-    allowed: Vec<Vec<u64>>,
+    allowed: Vec<Rc<[u64]>>,
     dice: Dice,
+}
+
+/// What does not change between runs.
+#[derive(Default)]
+struct Known {
+    /// By group: its parts.
+    siblings: Vec<Vec<usize>>,
+    /// By group: clouds or sites, the best first.
+    sections: HashMap<(usize, SpreadOver), Rc<[usize]>>,
+    /// By part: where it may be in a cloud or at a site.
+    homes: HashMap<(usize, SpreadOver, usize), (Home, Rc<[u64]>)>,
+}
+
+/// Where a part was.
+struct Moved {
+    part: usize,
+    given: Given,
+    home: Home,
+    allowed: Rc<[u64]>,
 }
 
 /// Trials for each wasteful node, and at least and at most.
@@ -40,7 +63,14 @@ pub(super) fn improved(
     bound: f64,
     near: f64,
 ) -> (Vec<Part>, Vec<Node>) {
-    let run = |seed| Improving::new(market.clone(), nodes.to_vec(), taken.clone(), seed).run();
+    let mut known = Known::default();
+    known.siblings.resize_with(market.scene.groups.len(), Vec::new);
+    for (number, part) in market.parts.iter().enumerate() {
+        known.siblings[part.group].push(number);
+    }
+    let mut run = |seed| {
+        Improving::new(market.clone(), nodes.to_vec(), taken.clone(), &mut known, seed).run()
+    };
     let (mut least, mut parts, mut best) = run(0);
     // The fewer nodes there are, the more one bad turn costs.
     let runs = (ALL / trials(nodes.len())).clamp(2, RUNS);
@@ -60,14 +90,21 @@ fn trials(wasteful: usize) -> usize {
     (wasteful * TRIALS).clamp(LEAST, MOST)
 }
 
-impl<'a> Improving<'a> {
-    fn new(market: Market<'a>, nodes: Vec<Node>, taken: Taken, seed: u64) -> Improving<'a> {
+impl<'a, 'b> Improving<'a, 'b> {
+    fn new(
+        market: Market<'a>,
+        nodes: Vec<Node>,
+        taken: Taken,
+        known: &'b mut Known,
+        seed: u64,
+    ) -> Improving<'a, 'b> {
         let scene = market.scene;
         let places = scene.places.len();
         let allowed = market.parts.iter().map(|part| set(&part.candidates, places)).collect();
         let nodes = nodes.into_iter().map(Some).collect();
         let mut this = Improving {
             market,
+            known,
             nodes,
             taken,
             by_kind: vec![Vec::new(); scene.kinds],
@@ -212,31 +249,29 @@ impl<'a> Improving<'a> {
         let given = node.content.iter().map(|(part, _)| *part);
         let given: Vec<usize> =
             given.filter(|part| self.market.parts[*part].given.is_some()).collect();
-        let mut moved: Vec<(usize, Vec<u32>, Given)> = Vec::new();
+        let mut moved: Vec<Moved> = Vec::new();
         for part in given {
-            let is_moved = moved.iter().any(|(one, ..)| *one == part);
+            let is_moved = moved.iter().any(|one| one.part == part);
             let Some((members, over, to)) = self.elsewhere_for(part).filter(|_| !is_moved) else {
                 continue;
             };
             for one in members {
-                let before = &self.market.parts[one];
-                moved.push((one, before.candidates.clone(), before.given));
-                let candidates = self.market.scene.inside(before, over, to);
-                self.give(one, candidates, Some((over, to)));
+                let (home, allowed) = self.home(one, over, to);
+                moved.push(self.give(one, home, allowed, Some((over, to))));
             }
         }
         if moved.is_empty() {
             return;
         }
         let holds = |node: &Node| {
-            node.content.iter().any(|(part, _)| moved.iter().any(|(one, ..)| one == part))
+            node.content.iter().any(|(part, _)| moved.iter().any(|one| one.part == *part))
         };
         let chosen: Vec<usize> = (0..self.nodes.len())
             .filter(|index| self.nodes[*index].as_ref().is_some_and(holds))
             .collect();
         if !self.trial(chosen) {
-            for (one, candidates, given) in moved.into_iter().rev() {
-                self.give(one, candidates, given);
+            for Moved { part, given, home, allowed } in moved.into_iter().rev() {
+                self.give(part, home, allowed, given);
             }
         }
     }
@@ -248,18 +283,20 @@ impl<'a> Improving<'a> {
         let parts = &self.market.parts;
         let (over, section) = parts[part].given?;
         let group = parts[part].group;
-        let siblings: Vec<usize> =
-            (0..parts.len()).filter(|other| parts[*other].group == group).collect();
+        let siblings = &self.known.siblings[group];
         let is_taken =
             |other: usize| siblings.iter().any(|one| parts[*one].given == Some((over, other)));
-        let whole = scene.part(group);
-        let units = whole.candidates.iter();
-        let units: Vec<f64> =
-            units.map(|place| self.market.prices.unit(scene, &whole, *place)).collect();
-        let rules = scene.rules(group);
-        let spot = rules.spot.filter(|_| rules.together);
-        let sections = self.market.prices.sections(scene, &whole, &units, over, spot);
-        let sections = sections.into_iter().map(|(_, other)| other);
+        let sections = self.known.sections.entry((group, over)).or_insert_with(|| {
+            let whole = scene.part(group);
+            let units = whole.candidates.iter();
+            let units: Vec<f64> =
+                units.map(|place| self.market.prices.unit(scene, &whole, *place)).collect();
+            let rules = scene.rules(group);
+            let spot = rules.spot.filter(|_| rules.together);
+            let sections = self.market.prices.sections(scene, &whole, &units, over, spot);
+            sections.into_iter().map(|(_, other)| other).collect()
+        });
+        let sections = sections.iter().copied();
         let sections: Vec<usize> = sections.filter(|other| !is_taken(*other)).take(BEST).collect();
         let members = siblings.iter().copied();
         let members = members.filter(|one| parts[*one].given == Some((over, section))).collect();
@@ -267,9 +304,28 @@ impl<'a> Improving<'a> {
         Some((members, over, to))
     }
 
-    fn give(&mut self, part: usize, candidates: Vec<u32>, given: Given) {
-        self.allowed[part] = set(&candidates, self.market.scene.places.len());
-        self.market.give(part, candidates, given);
+    fn home(&mut self, part: usize, over: SpreadOver, section: usize) -> (Home, Rc<[u64]>) {
+        let known = self.known.homes.entry((part, over, section)).or_insert_with(|| {
+            let home = self.market.home(part, over, section);
+            let allowed = set(&home.candidates, self.market.scene.places.len());
+            (home, allowed)
+        });
+        known.clone()
+    }
+
+    /// The same part elsewhere; where it was.
+    fn give(&mut self, part: usize, home: Home, allowed: Rc<[u64]>, given: Given) -> Moved {
+        let one = &mut self.market.parts[part];
+        let options = &mut self.market.options[part];
+        Moved {
+            part,
+            given: std::mem::replace(&mut one.given, given),
+            home: Home {
+                candidates: std::mem::replace(&mut one.candidates, home.candidates),
+                options: std::mem::replace(options, home.options),
+            },
+            allowed: std::mem::replace(&mut self.allowed[part], allowed),
+        }
     }
 
     /// Takes nodes apart and puts them together again; whether that costs no more.
@@ -342,7 +398,7 @@ impl<'a> Improving<'a> {
         let mut order: Vec<usize> = waiting.to_vec();
         order.sort_by_key(|part| std::cmp::Reverse(self.market.parts[*part].size));
         for part in order {
-            let mut kinds = self.market.options[part].clone();
+            let mut kinds = self.market.options[part].to_vec();
             kinds.iter_mut().for_each(|place| *place = self.market.scene.places[*place].kind);
             kinds.sort_unstable();
             kinds.dedup();
@@ -487,7 +543,7 @@ impl<'a> Improving<'a> {
         let (first, _) = *node.content.first()?;
         let here = &scene.places[node.place];
         let mut best: Option<(usize, f64)> = None;
-        for &place in &self.market.parts[first].candidates {
+        for &place in self.market.parts[first].candidates.iter() {
             let place = place as usize;
             let there = &scene.places[place];
             if there.site == site || self.at_site[there.site] == 0 || !there.caps.is_empty() {
@@ -510,12 +566,12 @@ impl<'a> Improving<'a> {
 }
 
 /// Places as bits.
-fn set(candidates: &[u32], places: usize) -> Vec<u64> {
+fn set(candidates: &[u32], places: usize) -> Rc<[u64]> {
     let mut set = vec![0; places.div_ceil(64)];
     for place in candidates {
         set[*place as usize / 64] |= 1 << (place % 64);
     }
-    set
+    set.into()
 }
 
 /// The same on every machine (SplitMix64).

@@ -16,11 +16,12 @@
 
 use std::collections::BTreeSet;
 
+use super::check::check_by;
 use super::formulation::Formulation;
 use super::packing::Counts;
 use super::reduce::Group;
 use super::search::Packed;
-use super::{Placement, check, moves, proof, settle};
+use super::{Placement, moves, proof, settle};
 use crate::problem::{Problem, Rule};
 
 mod continued;
@@ -87,10 +88,9 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     let mut bound = prices.bound(&scene);
     // Whether it is too dear is told by who asked, with what it costs.
     let limits = problem.limits.iter().filter(|limit| !matches!(limit.rule, Rule::Budget { .. }));
-    let unlimited = Problem { limits: limits.cloned().collect(), ..problem.clone() };
     let sound = |(parts, nodes): (Vec<Part>, Vec<Node>)| {
         let placement = settled(problem, groups, &parts, nodes);
-        check(&unlimited, &placement).is_ok().then_some(placement)
+        check_by(problem, &placement, limits.clone()).is_ok().then_some(placement)
     };
     let objective = |placement: &Placement| placement.proof.objective_month;
     let is_near = |found: &[Placement], bound: f64| {

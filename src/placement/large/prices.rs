@@ -140,7 +140,7 @@ impl Prices {
         }
         let mut kinds: Vec<(f64, f64)> =
             part.rates.iter().map(|rate| (*rate, f64::INFINITY)).collect();
-        for place in &part.candidates {
+        for place in part.candidates.iter() {
             let price = &mut kinds[scene.places[*place as usize].kind].1;
             *price = price.min(self.seat(scene, part, *place as usize));
         }
@@ -162,10 +162,11 @@ impl Prices {
         over: SpreadOver,
         spot: Option<f64>,
     ) -> Vec<(f64, usize)> {
-        let mut best: HashMap<usize, (f64, f64)> = HashMap::new();
+        // Of those where it may not be nothing is known.
+        let mut best: Vec<Option<(f64, f64)>> = vec![None; scene.sites.len()];
         for (place, seat) in part.candidates.iter().zip(seats) {
-            let section = scene.section(*place, over);
-            let (any, steady) = best.entry(section).or_insert((f64::INFINITY, f64::INFINITY));
+            let best = &mut best[scene.section(*place, over)];
+            let (any, steady) = best.get_or_insert((f64::INFINITY, f64::INFINITY));
             *any = any.min(*seat);
             if !scene.places[*place as usize].is_spot {
                 *steady = steady.min(*seat);
@@ -177,7 +178,8 @@ impl Prices {
             0.0 => steady,
             on_spot => on_spot * any + (1.0 - on_spot) * steady,
         };
-        let sections = best.into_iter().map(|(section, best)| (average(best), section));
+        let sections = best.into_iter().enumerate();
+        let sections = sections.filter_map(|(section, best)| Some((average(best?), section)));
         let mut sections: Vec<(f64, usize)> = sections.collect();
         sections.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         sections
@@ -341,7 +343,7 @@ pub(super) fn classes(
         let mut key = Vec::new();
         let mut seats = Vec::new();
         let unit = part.unit();
-        for &index in &part.candidates {
+        for &index in part.candidates.iter() {
             let index = index as usize;
             let Some(at) = position[index] else { continue };
             seats.push((at, false));

@@ -1,6 +1,7 @@
 //! A problem with numbers for names: places, parts of demands and limits, as the other files here read them.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use fleetform_contract::Market;
 
@@ -12,6 +13,8 @@ use crate::problem::{Amount, Candidate, Demand, Problem, Rule};
 pub(super) struct Scene<'a> {
     pub problem: &'a Problem,
     pub groups: &'a [Group],
+    /// By group: where it may be.
+    candidates: Vec<Rc<[u32]>>,
     /// By candidate.
     pub places: Vec<Place>,
     /// By site: its name and what it counts in the objective, a month.
@@ -74,7 +77,8 @@ pub(super) struct Part {
     pub size: Amounts,
     /// Replicas, or requests a second.
     pub amount: f64,
-    pub candidates: Vec<u32>,
+    /// Ascending.
+    pub candidates: Rc<[u32]>,
     /// By type of GPU, what one replica counts for; empty where that is 1.
     pub rates: Vec<f64>,
     /// By site, what one replica counts in the objective beside its node; empty where that is nothing.
@@ -144,7 +148,13 @@ impl<'a> Scene<'a> {
         let kinds = kinds.len();
         let caps = Vec::new();
         let least_sites = 0.0;
-        let mut scene = Scene { problem, groups, places, sites, kinds, caps, rules, least_sites };
+        let candidates = groups.iter().map(|group| {
+            let candidates = group.candidates.iter();
+            candidates.map(|index| *index as u32).collect()
+        });
+        let candidates = candidates.collect();
+        let mut scene =
+            Scene { problem, groups, candidates, places, sites, kinds, caps, rules, least_sites };
         for limit in &problem.limits {
             scene.add(&limit.rule)?;
         }
@@ -265,7 +275,7 @@ impl<'a> Scene<'a> {
                 };
             }
         }
-        let candidates = self.groups[group].candidates.iter().map(|index| *index as u32).collect();
+        let candidates = Rc::clone(&self.candidates[group]);
         let size = demand.size.array();
         let (is_steady, given) = (false, None);
         Part { group, size, amount, candidates, rates, charges, is_steady, given }
@@ -291,8 +301,8 @@ impl<'a> Scene<'a> {
     }
 
     /// Candidates of a group in one cloud or at one site.
-    pub fn inside(&self, part: &Part, over: SpreadOver, section: usize) -> Vec<u32> {
-        let places = self.groups[part.group].candidates.iter().map(|place| *place as u32);
+    pub fn inside(&self, part: &Part, over: SpreadOver, section: usize) -> Rc<[u32]> {
+        let places = self.candidates[part.group].iter().copied();
         let places = places.filter(|place| self.section(*place, over) == section);
         let is_free = |place: &u32| !(part.is_steady && self.places[*place as usize].is_spot);
         places.filter(is_free).collect()

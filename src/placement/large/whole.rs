@@ -71,7 +71,7 @@ pub(super) fn solved(scene: &Scene, parts: &[Part], prices: &Prices, aim: Aim) -
     // What the rest may use is counted by its price alone.
     let mut is_priced = vec![false; scene.caps.len()];
     for part in parts.iter().filter(|part| is_rest[part.group]) {
-        for place in &part.candidates {
+        for place in part.candidates.iter() {
             scene.places[*place as usize].caps.iter().for_each(|cap| is_priced[*cap] = true);
         }
     }
