@@ -59,7 +59,7 @@ pub fn plain(problem: &Problem, gap: f64) -> Plain {
     let all: Vec<usize> = (0..problem.candidates.len()).collect();
     let Formulation { model, cost, .. } = Formulation::new(problem, &groups, all);
     let (columns, rows) = (model.columns.len(), model.rows.len());
-    match model.minimise(&cost, None, Effort { gap, nodes: i32::MAX, dives: true }) {
+    match model.minimise(&cost, None, Effort::new(gap, i32::MAX)) {
         Outcome::Solved { values, bound } => {
             let objective = cost.iter().zip(&values).map(|(cost, value)| cost * value).sum();
             Plain { columns, rows, objective_month: Some(objective), bound_month: bound }

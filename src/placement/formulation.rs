@@ -852,7 +852,7 @@ fn heaviest(counts: &[f64], patterns: &[Counts]) -> Option<Vec<f64>> {
     }
     let objective: Vec<f64> = counts.iter().map(|count| -count).collect();
     let Outcome::Solved { values, .. } =
-        model.minimise(&objective, None, Effort { gap: 0.0, nodes: 1, dives: true })
+        model.minimise(&objective, None, Effort::new(0.0, 1))
     else {
         return None;
     };

@@ -43,8 +43,24 @@ pub(super) struct Effort {
     pub gap: f64,
     /// Nodes of the search tree.
     pub nodes: i32,
-    /// Whether smaller programs are solved on the way for a better solution.
-    pub dives: bool,
+    pub pains: Pains,
+}
+
+/// What is done beside branching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pains {
+    /// Whatever may find a better solution.
+    All,
+    /// No smaller programs on the way, no jumps, no second beginnings: enough where solutions near the bound are many.
+    Few,
+    /// Nor is the program made smaller first: of a small one that costs more than it saves.
+    Fewest,
+}
+
+impl Effort {
+    pub const fn new(gap: f64, nodes: i32) -> Effort {
+        Effort { gap, nodes, pains: Pains::All }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -118,7 +134,8 @@ impl Model {
     /// Minimises; `start`, where given, is a solution to begin with.
     pub fn minimise(&self, objective: &[f64], start: Option<&[f64]>, effort: Effort) -> Outcome {
         // Now and then the presolver loses its way and HiGHS says just "Error"; without it, it does not.
-        let solved = self.run(objective, start, effort, "choose");
+        let presolve = if effort.pains == Pains::Fewest { "off" } else { "choose" };
+        let solved = self.run(objective, start, effort, presolve);
         match solved.or_else(|_| self.run(objective, start, effort, "off")) {
             Ok(solved) => self.outcome(&solved),
             Err(words) => Outcome::Unsolved(words),
@@ -134,8 +151,7 @@ impl Model {
     pub fn relaxed(&self, objective: &[f64]) -> Option<Relaxed> {
         let columns = self.columns.iter().map(|column| Column { integer: false, ..*column });
         let relaxed = Model { columns: columns.collect(), rows: self.rows.clone() };
-        let solved =
-            relaxed.run(objective, None, Effort { gap: 0.0, nodes: 1, dives: true }, "choose");
+        let solved = relaxed.run(objective, None, Effort::new(0.0, 1), "choose");
         let multipliers = match solved {
             Ok(solved) if solved.status() == HighsModelStatus::Infeasible => return None,
             Ok(solved) if solved.status() == HighsModelStatus::Optimal => {
@@ -203,8 +219,9 @@ impl Model {
         solver.set_option("mip_rel_gap", effort.gap);
         solver.set_option("mip_abs_gap", 1e-7);
         solver.set_option("mip_max_nodes", effort.nodes);
-        if !effort.dives {
-            for kind in ["rins", "rens", "root_reduced_cost"] {
+        if effort.pains != Pains::All {
+            solver.set_option("mip_allow_restart", false);
+            for kind in ["rins", "rens", "root_reduced_cost", "feasibility_jump"] {
                 solver.set_option(format!("mip_heuristic_run_{kind}").as_str(), false);
             }
         }

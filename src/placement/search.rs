@@ -45,9 +45,9 @@ pub(super) fn is_small(formulation: &Formulation) -> bool {
 /// What the main solve of a model of this size may cost.
 pub(super) fn effort(formulation: &Formulation) -> Effort {
     if is_small(formulation) {
-        Effort { gap: 1e-9, nodes: 20_000, dives: true }
+        Effort::new(1e-9, 20_000)
     } else {
-        Effort { gap: 1e-3, nodes: 2_000, dives: true }
+        Effort::new(1e-3, 2_000)
     }
 }
 

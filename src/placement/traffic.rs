@@ -194,7 +194,7 @@ pub(super) fn route<'a>(
     for local in columns.iter().flat_map(|flows| flows.local.values()) {
         cost[*local] = -1e-6;
     }
-    let effort = Effort { gap: 1e-9, nodes: 20_000, dives: true };
+    let effort = Effort::new(1e-9, 20_000);
     let values = match model.minimise(&cost, None, effort) {
         Outcome::Solved { values, .. } => values,
         // Whatever flows, flows: what the solver does not send is sent below.

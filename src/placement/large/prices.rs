@@ -27,9 +27,11 @@ pub(super) struct Prices {
     caps: Vec<f64>,
 }
 
-/// Columns of a class that the program begins with, and how many come in at once.
-const FIRST: usize = 6;
-const ENTER: usize = 3;
+/// Columns of a class that the program begins with, and how many come in at once. Of few classes more do: that saves
+/// rounds.
+const FIRST: [usize; 2] = [16, 6];
+const ENTER: [usize; 2] = [8, 3];
+const FEW: usize = 150;
 const ROUNDS: usize = 40;
 
 impl Prices {
@@ -259,10 +261,14 @@ impl<'a> Program<'a> {
             priced.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             let dear = 20.0 * priced.first().map_or(0.0, |(each, _)| *each) + 10.0;
             self.growing.column(dear, f64::INFINITY, [(class, 1.0)].into_iter());
-            for (_, seat) in priced.into_iter().take(FIRST) {
+            for (_, seat) in priced.into_iter().take(FIRST[self.size()]) {
                 self.enter(class, seat);
             }
         }
+    }
+
+    fn size(&self) -> usize {
+        usize::from(self.classes.len() > FEW)
     }
 
     fn enter(&mut self, class: usize, seat: usize) {
@@ -317,7 +323,7 @@ impl<'a> Program<'a> {
                 }
             }
             saving.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            for (_, seat) in saving.into_iter().take(ENTER) {
+            for (_, seat) in saving.into_iter().take(ENTER[self.size()]) {
                 self.enter(class, seat);
                 entered += 1;
             }

@@ -10,11 +10,11 @@ use std::ops::Range;
 
 use super::fill::{Market, Node, Taken, take};
 use super::scene::Part;
-use crate::placement::model::{Effort, Model, Outcome, Sense};
+use crate::placement::model::{Effort, Model, Outcome, Pains, Sense};
 use crate::placement::packing::{Amounts, fitting};
 
 /// What waits in the end costs a little, so that little effort is enough.
-const EFFORT: Effort = Effort { gap: 0.0, nodes: 20, dives: false };
+const EFFORT: Effort = Effort { gap: 0.0, nodes: 20, pains: Pains::Few };
 
 struct Rounding<'a, 'b> {
     market: &'b Market<'a>,

@@ -16,15 +16,16 @@ use super::cover::Cover;
 use super::parts::{Asked, asked};
 use super::prices::{Class, Prices, classes};
 use super::scene::{Part, Scene};
-use crate::placement::model::{Effort, Model, Outcome, Sense};
+use crate::placement::model::{Effort, Model, Outcome, Pains, Sense};
 use crate::placement::packing::fitting;
 
 /// Up to so many pairs of a class and a place a program takes seconds.
 const MANY: usize = 80_000;
 /// Up to so many it takes some hundredths of a second.
 const FEW: usize = 400;
-/// Of all money, what a larger program is made for at least.
-const WORTH: f64 = 0.02;
+/// Of all money, what such a program is made for at least, and a larger one.
+const WORTH_FEW: f64 = 0.01;
+const WORTH: f64 = 0.05;
 /// A node that a class alone fills less than so far is said not to be divisible, where there are many pairs.
 const FULL: f64 = 0.8;
 
@@ -54,7 +55,8 @@ pub(super) fn solved(scene: &Scene, parts: &[Part], prices: &Prices, aim: Aim) -
     let all: f64 = classes.iter().map(|class| worth(&class)).sum();
     let is_program = |family: &Vec<&Class>| {
         let pairs: usize = family.iter().map(|class| class.seats.len()).sum();
-        let is_worth = pairs <= FEW || family.iter().map(worth).sum::<f64>() >= WORTH * all;
+        let least = if pairs <= FEW { WORTH_FEW } else { WORTH };
+        let is_worth = family.iter().map(worth).sum::<f64>() >= least * all;
         // What replicas are charged or serve would have to be no worse at the place that stands for another.
         let is_plain =
             |class: &&Class| class.part.charges.is_empty() && class.part.rates.is_empty();
@@ -281,7 +283,8 @@ impl<'a> Program<'a> {
             Aim::Bound => 20,
             Aim::Nodes => 200,
         };
-        let effort = Effort { gap: 3e-4, nodes, dives: false };
+        let pains = if self.is_small { Pains::Fewest } else { Pains::Few };
+        let effort = Effort { gap: 3e-4, nodes, pains };
         let Outcome::Solved { values, bound } = self.model.minimise(&self.cost, None, effort)
         else {
             return None;
