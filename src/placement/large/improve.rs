@@ -53,6 +53,8 @@ const MOST: usize = 60_000;
 /// Of all runs, and how many runs at most.
 const ALL: usize = 119_000;
 const RUNS: usize = 12;
+/// So many that find the same leave little hope for another.
+const AGREED: usize = 3;
 
 /// The cheapest nodes that a few runs find, and where parts are in them. No other run is made for what one leaves of the
 /// cost so near the bound.
@@ -74,13 +76,17 @@ pub(super) fn improved(
     let (mut least, mut parts, mut best) = run(0);
     // The fewer nodes there are, the more one bad turn costs.
     let runs = (ALL / trials(nodes.len())).clamp(2, RUNS);
+    let mut agreed = 1;
     for seed in 1..runs as u64 {
-        if least - bound <= near * least {
+        if least - bound <= near * least || agreed == AGREED {
             break;
         }
         let (cost, other, nodes) = run(seed);
-        if cost < least {
+        if cost < least - 1e-6 {
             (least, parts, best) = (cost, other, nodes);
+            agreed = 1;
+        } else if cost < least + 1e-6 {
+            agreed += 1;
         }
     }
     (parts, best)

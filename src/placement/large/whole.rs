@@ -24,7 +24,7 @@ const MANY: usize = 80_000;
 /// Up to so many it takes some hundredths of a second.
 const FEW: usize = 400;
 /// Of all money, what such a program is made for at least, and a larger one.
-const WORTH_FEW: f64 = 0.01;
+const WORTH_FEW: f64 = 0.005;
 const WORTH: f64 = 0.05;
 /// A node that a class alone fills less than so far is said not to be divisible, where there are many pairs.
 const FULL: f64 = 0.8;
@@ -278,13 +278,15 @@ impl<'a> Program<'a> {
 
     fn solve(self, family: &[&Class], aim: Aim, whole: &mut Whole) -> Option<()> {
         // A bound is nearly there before the search begins.
-        let nodes = match aim {
-            Aim::Bound if self.scene.groups.len() > super::FEW => 1,
-            Aim::Bound => 20,
-            Aim::Nodes => 200,
+        let is_few = self.scene.groups.len() <= super::FEW;
+        let (nodes, gap) = match aim {
+            Aim::Bound if is_few => (20, 3e-4),
+            Aim::Bound => (1, 3e-4),
+            Aim::Nodes if is_few => (200, 1e-3),
+            Aim::Nodes => (200, 3e-4),
         };
         let pains = if self.is_small { Pains::Fewest } else { Pains::Few };
-        let effort = Effort { gap: 3e-4, nodes, pains };
+        let effort = Effort { gap, nodes, pains };
         let Outcome::Solved { values, bound } = self.model.minimise(&self.cost, None, effort)
         else {
             return None;
