@@ -851,8 +851,7 @@ fn heaviest(counts: &[f64], patterns: &[Counts]) -> Option<Vec<f64>> {
         model.row(terms.collect(), Sense::AtMost, 1.0);
     }
     let objective: Vec<f64> = counts.iter().map(|count| -count).collect();
-    let Outcome::Solved { values, .. } =
-        model.minimise(&objective, None, Effort::new(0.0, 1))
+    let Outcome::Solved { values, .. } = model.minimise(&objective, None, Effort::new(0.0, 1))
     else {
         return None;
     };

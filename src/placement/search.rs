@@ -44,11 +44,7 @@ pub(super) fn is_small(formulation: &Formulation) -> bool {
 
 /// What the main solve of a model of this size may cost.
 pub(super) fn effort(formulation: &Formulation) -> Effort {
-    if is_small(formulation) {
-        Effort::new(1e-9, 20_000)
-    } else {
-        Effort::new(1e-3, 2_000)
-    }
+    if is_small(formulation) { Effort::new(1e-9, 20_000) } else { Effort::new(1e-3, 2_000) }
 }
 
 /// The cheapest packed solution that was found and the formulation it solves, which may have fewer

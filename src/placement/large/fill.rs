@@ -262,9 +262,8 @@ fn priced(scene: &Scene, prices: &Prices, part: &Part) -> Vec<(f64, f64, usize)>
 /// The places that can be of use.
 fn options(scene: &Scene, mut priced: Vec<(f64, f64, usize)>) -> Rc<[usize]> {
     type Priced = (f64, f64, usize);
-    let by_seat = |a: &Priced, b: &Priced| {
-        a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2))
-    };
+    let by_seat =
+        |a: &Priced, b: &Priced| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2));
     let by_cost = |a: &Priced, b: &Priced| a.1.total_cmp(&b.1).then(a.2.cmp(&b.2));
     // What has a limit may be full.
     let unlimited = priced.iter().filter(|one| scene.places[one.2].caps.is_empty());
