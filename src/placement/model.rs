@@ -51,11 +51,14 @@ pub(super) struct Effort {
 pub(super) enum Pains {
     /// Whatever may find a better solution.
     All,
-    /// No smaller programs on the way, no jumps, no second beginnings: enough where solutions near the bound are many.
+    /// No smaller programs on the way and no jumps: enough where solutions near the bound are many.
     Few,
     /// Nor is the program made smaller first: of a small one that costs more than it saves.
     Fewest,
 }
+
+/// Up to so many columns it pays to begin again with what a search has learnt, where little else is done.
+const RESTARTED: usize = 5_000;
 
 impl Effort {
     pub const fn new(gap: f64, nodes: i32) -> Effort {
@@ -220,7 +223,7 @@ impl Model {
         solver.set_option("mip_abs_gap", 1e-7);
         solver.set_option("mip_max_nodes", effort.nodes);
         if effort.pains != Pains::All {
-            solver.set_option("mip_allow_restart", false);
+            solver.set_option("mip_allow_restart", self.columns.len() <= RESTARTED);
             for kind in ["rins", "rens", "root_reduced_cost", "feasibility_jump"] {
                 solver.set_option(format!("mip_heuristic_run_{kind}").as_str(), false);
             }
