@@ -270,7 +270,7 @@ pub(super) fn location(reader: &Reader, attribute: &str) -> Option<Location> {
         fail("\"country\" is a code of two capital letters, as of ISO 3166-1.".into());
     }
     let (latitude, longitude) = (degrees("latitude", 90.0), degrees("longitude", 180.0));
-    Some(Location { latitude: latitude?, longitude: longitude?, country })
+    Some(Location { latitude: latitude?, longitude: longitude?, country: country.map(Into::into) })
 }
 
 fn check_names(reader: &Reader, attribute: &str, names: &mut Vec<String>) {

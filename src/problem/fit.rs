@@ -3,11 +3,11 @@
 //! The offerings are narrowed one rule at a time, in a fixed order. The first rule that leaves nothing
 //! is the one the user hears about: with what there is instead, and the change nearest at hand.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Cloud, Location, Market, Offering, Reservation};
 
-use super::{Candidate, Size};
+use super::{Offer, Size};
 use crate::config::{Amount, Stack, Workload, matches_pattern};
 use crate::diagnostic::Diagnostic;
 
@@ -52,47 +52,50 @@ enum Step {
 /// The rules that ask where a candidate is; the others ask what it is.
 const WHERE: [Step; 4] = [Step::Cloud, Step::Region, Step::Residency, Step::Latency];
 
-/// Many candidates are at one place, and many are of one kind: a rule is asked once for each.
+/// Many offers are at one place, and many are of one kind: a rule is asked once for each.
 pub(super) struct Offered<'a> {
-    all: &'a [Candidate],
-    /// One candidate of each place, and one of each kind.
-    places: Vec<&'a Candidate>,
-    kinds: Vec<&'a Candidate>,
-    /// By candidate: its place and its kind.
+    all: &'a [Offer<'a>],
+    /// One of each place, and one of each kind.
+    places: Vec<&'a Offer<'a>>,
+    kinds: Vec<&'a Offer<'a>>,
+    /// By offer: its place and its kind.
     of: Vec<(usize, usize)>,
     gpu_types: BTreeSet<&'a str>,
 }
 
 impl<'a> Offered<'a> {
-    pub fn new(all: &'a [Candidate]) -> Offered<'a> {
-        let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-        let mut kinds: HashMap<_, usize> = HashMap::new();
-        let mut one_of = (Vec::new(), Vec::new());
-        let of = all.iter().map(|candidate| {
-            let offering = &candidate.offering;
-            let place = (offering.cloud.as_str(), offering.region.as_str());
-            let kind = (
-                (&offering.gpu_type, offering.gpus, offering.gpu_memory_gib.to_bits()),
-                (&offering.architecture, offering.market, candidate.reserved),
-                candidate.usable.array(),
-            );
-            let place = *places.entry(place).or_insert_with(|| {
-                one_of.0.push(candidate);
-                one_of.0.len() - 1
-            });
-            let kind = *kinds.entry(kind).or_insert_with(|| {
-                one_of.1.push(candidate);
-                one_of.1.len() - 1
-            });
-            (place, kind)
-        });
-        let of = of.collect();
-        let (places, kinds) = one_of;
-        Offered { all, places, kinds, of, gpu_types: known_gpu_types(all) }
+    /// Of offers that are ordered by id.
+    pub fn new(all: &'a [Offer<'a>]) -> Offered<'a> {
+        let mut places: Vec<&Offer> = Vec::new();
+        let mut kinds: Vec<&Offer> = Vec::new();
+        let mut number: BTreeMap<_, usize> = BTreeMap::new();
+        let mut of = Vec::with_capacity(all.len());
+        let is_together = |a: &Offer, b: &Offer| {
+            (&a.offering.region, &a.offering.cloud) == (&b.offering.region, &b.offering.cloud)
+        };
+        for there in all.chunk_by(is_together) {
+            places.push(&there[0]);
+            for offer in there {
+                let offering = offer.offering;
+                // What tells most apart comes first.
+                let kind = (
+                    (offer.usable, offering.market, offer.reserved),
+                    (offering.gpus, offering.gpu_memory_gib.to_bits()),
+                    (&offering.gpu_type, &offering.architecture),
+                );
+                let kind = *number.entry(kind).or_insert_with(|| {
+                    kinds.push(offer);
+                    kinds.len() - 1
+                });
+                of.push((places.len() - 1, kind));
+            }
+        }
+        let gpu_types = kinds.iter().filter_map(|kind| kind.offering.gpu_type.as_deref());
+        Offered { all, gpu_types: gpu_types.collect(), places, kinds, of }
     }
 }
 
-/// Indices of the candidates that can hold one replica and are allowed to, ascending.
+/// Indices of the offers that can hold one replica and are allowed to, ascending.
 pub(super) fn candidates(
     stack: &Stack,
     workload: &Workload,
@@ -104,8 +107,8 @@ pub(super) fn candidates(
     }
     let (by_place, by_kind): (Vec<Step>, Vec<Step>) =
         STEPS.into_iter().partition(|step| WHERE.contains(step));
-    let pass = |steps: &[Step], those: &[&Candidate]| -> Vec<bool> {
-        let passes = |one: &&Candidate| steps.iter().all(|step| passes(*step, workload, one));
+    let pass = |steps: &[Step], those: &[&Offer]| -> Vec<bool> {
+        let passes = |one: &&Offer| steps.iter().all(|step| passes(*step, workload, one));
         those.iter().map(passes).collect()
     };
     let places = pass(&by_place, &offered.places);
@@ -122,16 +125,16 @@ pub(super) fn candidates(
         let next: Vec<usize> =
             left.iter().copied().filter(|index| passes(step, workload, &all[*index])).collect();
         if next.is_empty() {
-            let before: Vec<&Candidate> = left.iter().map(|index| &all[*index]).collect();
-            return Err(vec![no_offering(stack, workload, step, &before, all)]);
+            let before: Vec<&Offer> = left.iter().map(|index| &all[*index]).collect();
+            return Err(vec![no_offering(stack, workload, step, &before, offered)]);
         }
         left = next;
     }
     Ok(left)
 }
 
-fn passes(step: Step, workload: &Workload, candidate: &Candidate) -> bool {
-    let (needs, rules, offering) = (&workload.needs, &workload.placement, &candidate.offering);
+fn passes(step: Step, workload: &Workload, offer: &Offer) -> bool {
+    let (needs, rules, offering) = (&workload.needs, &workload.placement, offer.offering);
     let size = Size::of_replica(needs);
     match step {
         Step::Cloud => rules.clouds.is_empty() || rules.clouds.contains(&offering.cloud),
@@ -153,7 +156,7 @@ fn passes(step: Step, workload: &Workload, candidate: &Candidate) -> bool {
         // What is reserved is paid for: whoever may run on demand may run there.
         Step::Market => {
             rules.markets.contains(&offering.market)
-                || candidate.reserved && rules.markets.contains(&Market::OnDemand)
+                || offer.reserved && rules.markets.contains(&Market::OnDemand)
         }
         Step::Kind => (needs.gpus > 0) == (offering.gpus > 0),
         Step::GpuType => {
@@ -173,12 +176,12 @@ fn passes(step: Step, workload: &Workload, candidate: &Candidate) -> bool {
             offering.architecture != "arm64"
                 || offering.gpu_type.as_ref().is_some_and(|of| needs.gpu_types.contains(of))
         }
-        Step::Gpus => size.gpus <= candidate.usable.gpus,
+        Step::Gpus => size.gpus <= offer.usable.gpus,
         Step::GpuMemory => {
             needs.gpus == 0 || needs.gpu_memory_gib <= offering.gpu_memory_gib + 1e-9
         }
-        Step::Cpus => size.cpu_millis <= candidate.usable.cpu_millis,
-        Step::Memory => size.memory_mib <= candidate.usable.memory_mib,
+        Step::Cpus => size.cpu_millis <= offer.usable.cpu_millis,
+        Step::Memory => size.memory_mib <= offer.usable.memory_mib,
     }
 }
 
@@ -205,8 +208,8 @@ fn no_offering(
     stack: &Stack,
     workload: &Workload,
     step: Step,
-    before: &[&Candidate],
-    all: &[Candidate],
+    before: &[&Offer],
+    offered: &Offered,
 ) -> Diagnostic {
     let needs = &workload.needs;
     let reference = &workload.reference;
@@ -215,7 +218,7 @@ fn no_offering(
         None => String::new(),
     };
     let there = if may.is_empty() { "" } else { " there" };
-    let largest = |of: fn(&Candidate) -> f64| before.iter().map(|c| of(c)).fold(0.0, f64::max);
+    let largest = |of: fn(&Offer) -> f64| before.iter().map(|c| of(c)).fold(0.0, f64::max);
     let (attribute, detail, at_most) = match step {
         Step::Cloud => {
             let names = list(workload.placement.clouds.iter().map(|name| format!("`{name}`")));
@@ -237,8 +240,12 @@ fn no_offering(
         Step::Residency => {
             let countries = list(workload.placement.residency.iter().cloned());
             let there = distinct(before, |c| {
-                let country = c.offering.location.as_ref().and_then(|place| place.country.clone());
-                country.unwrap_or_else(|| format!("{} (nobody told where)", c.site))
+                let place = c.offering.location.as_ref();
+                let country = place.and_then(|place| place.country.as_deref());
+                country.map_or_else(
+                    || format!("{} (nobody told where)", c.offering.site()),
+                    str::to_owned,
+                )
             });
             let detail = format!(
                 "`{reference}` must stay in {countries}, and what it may use is in {}.",
@@ -248,11 +255,11 @@ fn no_offering(
         }
         Step::Latency => {
             let rule = workload.placement.latency.as_ref().expect("the rule removed something");
-            let trips = before.iter().filter_map(|candidate| {
-                let place = candidate.offering.location.as_ref()?;
-                Some((place.round_trip_ms(&rule.from), candidate.site.as_str()))
+            let trips = before.iter().filter_map(|offer| {
+                let place = offer.offering.location.as_ref()?;
+                Some((place.round_trip_ms(&rule.from), offer.offering.site()))
             });
-            let nearest = trips.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(b.1)));
+            let nearest = trips.min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
             let most = number(rule.max_ms);
             let (detail, hint) = match nearest {
                 Some((trip, site)) => (
@@ -363,8 +370,8 @@ fn no_offering(
             ("resources.memory", detail, Some(format!("ask for at most {most}GiB")))
         }
     };
-    let near = nearest(workload, step, all);
-    let known = known_gpu_types(all);
+    let near = nearest(workload, step, offered.all);
+    let known = &offered.gpu_types;
     let meant = match step {
         Step::GpuType => needs.gpu_types.iter().find_map(|name| {
             let unknown = !known.contains(name.as_str());
@@ -385,13 +392,13 @@ fn no_offering(
 }
 
 /// "is limited to aws/eu-west-1": where the workload may run, if that is less than everywhere.
-fn confinement(workload: &Workload, left: &[&Candidate]) -> Option<String> {
+fn confinement(workload: &Workload, left: &[&Offer]) -> Option<String> {
     let rules = &workload.placement;
     if rules.clouds.is_empty() && rules.regions.is_empty() {
-        let sites = distinct(left, |c| c.site.clone());
+        let sites = distinct(left, |c| c.offering.site());
         return (sites.len() == 1).then(|| format!("can run in {} only", list(sites)));
     }
-    let sites = distinct(left, |c| c.site.clone());
+    let sites = distinct(left, |c| c.offering.site());
     Some(match sites.len() {
         0..=3 => format!("is limited to {}", list(sites)),
         many => format!("is limited to {many} regions"),
@@ -399,14 +406,14 @@ fn confinement(workload: &Workload, left: &[&Candidate]) -> Option<String> {
 }
 
 /// The one rule whose removal would help, in words: another region, market or cloud.
-fn nearest(workload: &Workload, failed: Step, all: &[Candidate]) -> Option<String> {
+fn nearest(workload: &Workload, failed: Step, all: &[Offer]) -> Option<String> {
     let without = |gone: &[Step]| {
         let steps = STEPS.into_iter().filter(|step| !gone.contains(step));
         let steps: Vec<Step> = steps.collect();
-        let fits = |c: &&Candidate| steps.iter().all(|step| passes(*step, workload, c));
+        let fits = |c: &&Offer| steps.iter().all(|step| passes(*step, workload, c));
         all.iter().filter(fits).min_by(|a, b| {
             let price = a.offering.price_hour.total_cmp(&b.offering.price_hour);
-            price.then_with(|| a.id.cmp(&b.id))
+            price.then_with(|| a.offering.cmp_by_id(b.offering))
         })
     };
     // What keeps a place out by where it is has its own words.
@@ -417,7 +424,7 @@ fn nearest(workload: &Workload, failed: Step, all: &[Candidate]) -> Option<Strin
     if !rules.regions.is_empty()
         && let Some(found) = without(&[Step::Region])
     {
-        return Some(format!("allow another region: {} has one that fits", found.site));
+        return Some(format!("allow another region: {} has one that fits", found.offering.site()));
     }
     if let Some(found) = without(&[Step::Market]) {
         return Some(format!("allow the market `{}`", found.offering.market));
@@ -428,7 +435,7 @@ fn nearest(workload: &Workload, failed: Step, all: &[Candidate]) -> Option<Strin
         return Some(format!("allow `cloud.{}`", found.offering.cloud));
     }
     if let Some(found) = without(&[Step::Cloud, Step::Region]) {
-        return Some(format!("allow another place: {} has one that fits", found.site));
+        return Some(format!("allow another place: {} has one that fits", found.offering.site()));
     }
     let found = without(&[failed])?;
     match failed {
@@ -445,14 +452,18 @@ fn nearest(workload: &Workload, failed: Step, all: &[Candidate]) -> Option<Strin
 }
 
 /// Patterns of `regions` that no region of the clouds in question fits.
-fn unknown_patterns(stack: &Stack, workload: &Workload, places: &[&Candidate]) -> Vec<Diagnostic> {
+fn unknown_patterns(stack: &Stack, workload: &Workload, places: &[&Offer]) -> Vec<Diagnostic> {
+    let patterns = &workload.placement.regions;
+    if patterns.is_empty() {
+        return Vec::new();
+    }
     let offered = places.iter().filter(|c| passes(Step::Cloud, workload, c));
     let regions: BTreeSet<&str> = offered.map(|c| c.offering.region.as_str()).collect();
     if regions.is_empty() {
         return Vec::new();
     }
-    let patterns = workload.placement.regions.iter();
-    let unknown = patterns.filter(|p| !regions.iter().any(|region| matches_pattern(p, region)));
+    let unknown =
+        patterns.iter().filter(|p| !regions.iter().any(|region| matches_pattern(p, region)));
     unknown
         .map(|pattern| {
             let detail = format!(
@@ -477,6 +488,9 @@ pub(super) fn unknown_regions(
     cloud: &Cloud,
     offered: &[Offering],
 ) -> Vec<Diagnostic> {
+    if cloud.regions.is_empty() {
+        return Vec::new();
+    }
     let known: BTreeSet<&str> = offered.iter().map(|o| o.region.as_str()).collect();
     let unknown = cloud.regions.iter().filter(|region| !known.contains(region.as_str()));
     unknown
@@ -539,10 +553,6 @@ pub(super) fn doubtful_gpu_types(
         .collect()
 }
 
-fn known_gpu_types(all: &[Candidate]) -> BTreeSet<&str> {
-    all.iter().filter_map(|c| c.offering.gpu_type.as_deref()).collect()
-}
-
 /// The nearest of the known names, if one is near.
 fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = name.to_lowercase();
@@ -556,8 +566,8 @@ fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
     near.max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1))).map(|(_, name)| name)
 }
 
-fn distinct(candidates: &[&Candidate], of: fn(&Candidate) -> String) -> BTreeSet<String> {
-    candidates.iter().map(|candidate| of(candidate)).collect()
+fn distinct(offers: &[&Offer], of: fn(&Offer) -> String) -> BTreeSet<String> {
+    offers.iter().map(|offer| of(offer)).collect()
 }
 
 /// `a, b and c`; of a long list its start.

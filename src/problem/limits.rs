@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Market, Quota};
 
-use super::{Amount, Candidate, Demand, place};
+use super::{Amount, Candidate, Demand};
 use crate::config::{SpreadOver, Stack};
 use crate::diagnostic::Span;
 
@@ -126,10 +126,27 @@ pub enum SpotSaid {
     BaseOnDemand(u32),
 }
 
-impl Origin {
-    pub fn of(stack: &Stack, path: &str) -> Origin {
-        let span = stack.span(path);
-        let place = span.as_ref().and_then(|span| place(stack, span));
+/// Tells origins, and for that where the lines of the stack's files end.
+pub(super) struct Origins<'a> {
+    pub stack: &'a Stack,
+    line_ends: BTreeMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Origins<'a> {
+    pub fn new(stack: &'a Stack) -> Origins<'a> {
+        let line_ends = stack.sources.files.iter().map(|(file, text)| {
+            (&**file, text.match_indices('\n').map(|(index, _)| index).collect())
+        });
+        Origins { stack, line_ends: line_ends.collect() }
+    }
+
+    pub fn of(&self, path: &str) -> Origin {
+        let span = self.stack.span(path);
+        let place = span.as_ref().and_then(|span| {
+            let line_ends = self.line_ends.get(&*span.file)?;
+            let line = 1 + line_ends.partition_point(|end| *end < span.start);
+            Some(format!("{}:{line}", span.file))
+        });
         Origin { path: path.to_owned(), span, place }
     }
 }
@@ -152,13 +169,14 @@ impl Rule {
 
 /// Every limit of the stack that can bind, in an order that depends on what they say only.
 pub(super) fn of(
-    stack: &Stack,
+    origins: &Origins,
     quotas: &BTreeMap<String, Vec<Quota>>,
     demands: &[Demand],
     candidates: &[Candidate],
 ) -> Vec<Limit> {
+    let stack = origins.stack;
     let mut limits = Vec::new();
-    let mut add = |path: &str, rule| limits.push(Limit { rule, origin: Origin::of(stack, path) });
+    let mut add = |path: &str, rule| limits.push(Limit { rule, origin: origins.of(path) });
     for (name, cloud) in &stack.clouds {
         let path = format!("cloud.{name}");
         let reported = quotas.get(name).into_iter().flatten();

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleetform_contract::{Cloud, Market, Needs, Offering, Quota, RateCard, Tariff};
 
 use crate::config::{self, LoadSize, ObjectiveWeights, PlacementRules, Stack, Workload};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::Diagnostic;
 use crate::placement::Placement;
 
 mod amount;
@@ -31,6 +31,8 @@ pub use network::{
 };
 pub use size::Size;
 pub use what_if::Conditions;
+
+use limits::Origins;
 
 /// Hours of a month, everywhere.
 pub const HOURS_MONTH: f64 = 730.0;
@@ -97,7 +99,15 @@ pub struct Demand {
     pub origin: Origin,
 }
 
-/// An offering that some demand may use, with what it gives and costs here.
+/// An offering with what it gives and costs here, before anybody asked for it.
+struct Offer<'a> {
+    offering: &'a Offering,
+    usable: Size,
+    price_hour: f64,
+    reserved: bool,
+}
+
+/// An offer that some demand may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// [`Offering::id`].
@@ -183,49 +193,44 @@ pub fn pose(
 ) -> Result<Problem, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
-    let mut all: Vec<Candidate> = Vec::new();
+    let mut reserved: Vec<Offering> = Vec::new();
     for (name, cloud) in &stack.clouds {
         let offered = offerings.get(name).map_or(&[][..], Vec::as_slice);
         errors.extend(fit::unknown_regions(stack, cloud, offered));
-        all.extend(candidates(cloud, offered));
         match reservations(stack, cloud, offered, tariffs.get(name)) {
-            Ok(reserved) => all.extend(reserved),
+            Ok(offerings) => reserved.extend(offerings),
             Err(unknown) => errors.extend(unknown),
         }
     }
-    for candidate in &mut all {
-        let tariff = tariffs.get(&candidate.offering.cloud);
-        candidate.carbon_kg_month = carbon::kg_month(&candidate.offering, tariff);
-    }
-    // A reservation's own offering wins over a catalog's of the same name, then the cheaper one.
-    all.sort_by(|a, b| {
-        (&a.id, !a.reserved).cmp(&(&b.id, !b.reserved)).then(a.price_hour.total_cmp(&b.price_hour))
-    });
-    all.dedup_by(|later, first| later.id == first.id);
+    let offers = offers(stack, offerings, &reserved);
 
+    let origins = Origins::new(stack);
     let mut demands = Vec::new();
-    let offered = fit::Offered::new(&all);
+    let offered = fit::Offered::new(&offers);
     for (name, workload) in &stack.workloads {
         warnings.extend(fit::doubtful_gpu_types(stack, workload, &offered));
         match fit::candidates(stack, workload, &offered) {
-            Ok(candidates) => demands.push(demand(stack, name, workload, candidates)),
+            Ok(candidates) => demands.push(demand(&origins, name, workload, candidates)),
             Err(error) => errors.extend(error),
         }
     }
-    errors.extend(zones::tell_apart(&mut demands, &mut all, tariffs));
-    errors.extend(too_many(&demands, &all));
+    // Before the candidates are made: many offers are of use to nobody.
+    let (useful, _) = keep_useful(offers, &mut demands);
+    let useful = useful.into_iter();
+    let mut candidates: Vec<Candidate> = useful.map(|offer| candidate(offer, tariffs)).collect();
+    errors.extend(zones::tell_apart(&mut demands, &mut candidates, tariffs));
+    errors.extend(too_many(&demands, &candidates));
     if !errors.is_empty() {
         return Err(errors);
     }
 
-    let (candidates, _) = keep_useful(all, &mut demands);
     let sites = site_prices(stack, &candidates, tariffs);
     let rate_cards = stack.clouds.iter();
     let rate_cards = rate_cards
         .filter_map(|(name, cloud)| Some((name.clone(), cloud.rate_card.clone()?)))
         .collect();
-    let limits = limits::of(stack, quotas, &demands, &candidates);
-    let traffic = network::traffic(stack, &demands);
+    let limits = limits::of(&origins, quotas, &demands, &candidates);
+    let traffic = network::traffic(&origins, &demands);
     let near = limits.iter().filter_map(|limit| match limit.rule {
         Rule::SameSites { demands } => Some(demands),
         _ => None,
@@ -276,29 +281,51 @@ fn too_many(demands: &[Demand], all: &[Candidate]) -> Option<Diagnostic> {
     Some(Diagnostic::error("Too many replicas", detail).at(span))
 }
 
-fn candidates<'a>(
-    cloud: &'a Cloud,
-    offered: &'a [Offering],
-) -> impl Iterator<Item = Candidate> + 'a {
-    // A price that is no number is a hole in a catalog: the offering cannot be compared.
-    let priced = offered.iter().filter(|o| o.price_hour.is_finite() && o.price_hour >= 0.0);
-    priced.map(|offering| candidate(cloud, offering.clone()))
+/// What the clouds offer and what is reserved in them, ordered by id.
+fn offers<'a>(
+    stack: &Stack,
+    offerings: &'a BTreeMap<String, Vec<Offering>>,
+    reserved: &'a [Offering],
+) -> Vec<Offer<'a>> {
+    let offer = |offering: &'a Offering, cloud: &Cloud, reserved| Offer {
+        offering,
+        usable: Size::of_node(offering),
+        price_hour: match cloud.rate_card {
+            Some(_) => 0.0,
+            None => offering.price_hour * (1.0 - cloud.discount),
+        },
+        reserved,
+    };
+    let number = offerings.values().map(Vec::len).sum::<usize>() + reserved.len();
+    let mut offers = Vec::with_capacity(number);
+    for (name, cloud) in &stack.clouds {
+        // A price that is no number is a hole in a catalog: the offering cannot be compared.
+        let offered = offerings.get(name).into_iter().flatten();
+        let priced = offered.filter(|o| o.price_hour.is_finite() && o.price_hour >= 0.0);
+        offers.extend(priced.map(|offering| offer(offering, cloud, false)));
+    }
+    offers.extend(reserved.iter().map(|o| offer(o, &stack.clouds[&o.cloud], true)));
+    // A reservation's own offering wins over a catalog's of the same name, then the cheaper one.
+    offers.sort_by(|a, b| {
+        let by_id = a.offering.cmp_by_id(b.offering).then(b.reserved.cmp(&a.reserved));
+        by_id.then(a.price_hour.total_cmp(&b.price_hour))
+    });
+    offers.dedup_by(|later, first| later.offering.cmp_by_id(first.offering).is_eq());
+    offers
 }
 
-fn candidate(cloud: &Cloud, offering: Offering) -> Candidate {
-    let price_hour = match cloud.rate_card {
-        Some(_) => 0.0,
-        None => offering.price_hour * (1.0 - cloud.discount),
-    };
+fn candidate(offer: Offer, tariffs: &BTreeMap<String, Tariff>) -> Candidate {
+    let Offer { offering, usable, price_hour, reserved } = offer;
+    let site = offering.site();
     Candidate {
         id: offering.id(),
-        site: offering.site(),
-        zone: zones::of(&offering),
-        usable: Size::of_node(&offering),
+        zone: zones::of(&site, offering.zone.as_deref()),
+        site,
+        offering: offering.clone(),
+        usable,
         price_hour,
-        reserved: false,
-        carbon_kg_month: 0.0,
-        offering,
+        reserved,
+        carbon_kg_month: carbon::kg_month(offering, tariffs.get(&offering.cloud)),
     }
 }
 
@@ -310,8 +337,8 @@ fn reservations(
     cloud: &Cloud,
     offered: &[Offering],
     tariff: Option<&Tariff>,
-) -> Result<Vec<Candidate>, Vec<Diagnostic>> {
-    let mut reserved: BTreeMap<String, Candidate> = BTreeMap::new();
+) -> Result<Vec<Offering>, Vec<Diagnostic>> {
+    let mut reserved: BTreeMap<String, Offering> = BTreeMap::new();
     let mut errors = Vec::new();
     // One without nodes does not hold now.
     let holding = cloud.reservations.iter().enumerate().filter(|(_, one)| one.nodes > 0);
@@ -332,17 +359,18 @@ fn reservations(
             zone: reservation.zone.clone(),
             ..offering.clone()
         };
-        let before = reserved.get(&reserved_offering.id()).and_then(|c| c.offering.max_nodes);
+        let id = reserved_offering.id();
+        let before = reserved.get(&id).and_then(|offering| offering.max_nodes);
         reserved_offering.max_nodes = Some(before.unwrap_or(0).saturating_add(reservation.nodes));
-        let candidate = Candidate { reserved: true, ..candidate(cloud, reserved_offering) };
-        reserved.insert(candidate.id.clone(), candidate);
+        reserved.insert(id, reserved_offering);
     }
     if errors.is_empty() { Ok(reserved.into_values().collect()) } else { Err(errors) }
 }
 
-fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>) -> Demand {
+fn demand(origins: &Origins, name: &str, workload: &Workload, candidates: Vec<usize>) -> Demand {
     // A gang trains over one network: unless the user says that it may be split, it stays at one site.
-    let split_is_said = stack.spans.contains_key(&format!("{}.placement.split", workload.path));
+    let split_is_said =
+        origins.stack.spans.contains_key(&format!("{}.placement.split", workload.path));
     let together = match (&workload.job, split_is_said) {
         (Some(_), false) => true,
         _ => !workload.placement.split,
@@ -368,16 +396,13 @@ fn demand(stack: &Stack, name: &str, workload: &Workload, candidates: Vec<usize>
         together,
         elsewhere: false,
         candidates,
-        origin: Origin::of(stack, &workload.path),
+        origin: origins.of(&workload.path),
     }
 }
 
-/// Drops the candidates that no demand may use and renumbers the demands' lists. With it: the new number
-/// of each candidate by its old one.
-fn keep_useful(
-    all: Vec<Candidate>,
-    demands: &mut [Demand],
-) -> (Vec<Candidate>, Vec<Option<usize>>) {
+/// Drops the candidates (or offers) that no demand may use and renumbers the demands' lists. With it: the new
+/// number of each by its old one.
+fn keep_useful<T>(all: Vec<T>, demands: &mut [Demand]) -> (Vec<T>, Vec<Option<usize>>) {
     let mut is_used = vec![false; all.len()];
     for index in demands.iter().flat_map(|demand| &demand.candidates) {
         is_used[*index] = true;
@@ -385,11 +410,11 @@ fn keep_useful(
     let mut kept = 0..;
     let renumbered: Vec<Option<usize>> =
         is_used.iter().map(|is_used| is_used.then(|| kept.next()).flatten()).collect();
-    for demand in demands {
-        demand.candidates = demand.candidates.iter().filter_map(|old| renumbered[*old]).collect();
+    for index in demands.iter_mut().flat_map(|demand| &mut demand.candidates) {
+        *index = renumbered[*index].expect("a demand may use it");
     }
     let kept = all.into_iter().zip(&is_used).filter(|(_, is_used)| **is_used);
-    (kept.map(|(candidate, _)| candidate).collect(), renumbered)
+    (kept.map(|(one, _)| one).collect(), renumbered)
 }
 
 /// Weights that say nothing, and what stands in for what nobody published.
@@ -440,7 +465,8 @@ fn site_prices(
     tariffs: &BTreeMap<String, Tariff>,
 ) -> BTreeMap<String, SitePrice> {
     let mut sites = BTreeMap::new();
-    for candidate in candidates {
+    for there in candidates.chunk_by(|a, b| a.site == b.site) {
+        let candidate = &there[0];
         let cloud = &stack.clouds[&candidate.offering.cloud];
         let list_hour = tariffs.get(&cloud.name).map(|tariff| tariff.control_plane_price_hour);
         let list_month = list_hour.unwrap_or(0.0) * HOURS_MONTH;
@@ -451,14 +477,6 @@ fn site_prices(
         sites.insert(candidate.site.clone(), SitePrice { price_month, list_month });
     }
     sites
-}
-
-/// `main.hcl:14`.
-fn place(stack: &Stack, span: &Span) -> Option<String> {
-    let text = stack.sources.files.get(&span.file)?;
-    let before = text.as_bytes().get(..span.start)?;
-    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-    Some(format!("{}:{line}", span.file))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::{Cloud, Tariff};
 
+use super::limits::Origins;
 use super::{Candidate, Demand, HOURS_MONTH, Origin};
 use crate::config::{Stack, Weights};
 
@@ -99,15 +100,15 @@ impl Ladder {
 }
 
 /// The calls between services that have replicas.
-pub(super) fn traffic(stack: &Stack, demands: &[Demand]) -> Vec<Traffic> {
+pub(super) fn traffic(origins: &Origins, demands: &[Demand]) -> Vec<Traffic> {
     let mut traffic = Vec::new();
     for (from, demand) in demands.iter().enumerate().filter(|(_, demand)| demand.runs()) {
-        for (callee, mbps) in &stack.workloads[&demand.workload].calls {
+        for (callee, mbps) in &origins.stack.workloads[&demand.workload].calls {
             let to = demands.binary_search_by(|other| other.workload.cmp(callee));
             let Some(to) = to.ok().filter(|to| demands[*to].runs()) else { continue };
             if *mbps > 0.0 {
                 let path = format!("{}.calls.{callee}", demand.origin.path);
-                traffic.push(Traffic { from, to, mbps: *mbps, origin: Origin::of(stack, &path) });
+                traffic.push(Traffic { from, to, mbps: *mbps, origin: origins.of(&path) });
             }
         }
     }
@@ -181,9 +182,10 @@ pub(super) fn stored(
         let users = demands.iter().enumerate().filter(|(_, demand)| uses(demand));
         let users: Vec<usize> = users.map(|(index, _)| index).collect();
         let Some(weights) = model.weights.as_ref().filter(|_| !users.is_empty()) else { continue };
-        let reachable = users.iter().flat_map(|user| &demands[*user].candidates);
-        let cost_month = reachable.map(|index| {
-            let candidate = &candidates[*index];
+        let is_together = |a: &usize, b: &usize| candidates[*a].site == candidates[*b].site;
+        let reachable = users.iter().map(|user| &demands[*user].candidates);
+        let cost_month = reachable.flat_map(|all| all.chunk_by(is_together)).map(|there| {
+            let candidate = &candidates[there[0]];
             let offering = &candidate.offering;
             let there = (stack, offering.cloud.as_str(), offering.region.as_str());
             (candidate.site.clone(), weights_month(weights, there, tariffs))

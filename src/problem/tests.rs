@@ -1,6 +1,6 @@
 //! Problems that cannot be posed, and what is said about them.
 
-use fleetform_contract::{Location, Offering, Quota, Reservation};
+use fleetform_contract::{Location, Market, Offering, Quota, Reservation};
 use insta::assert_snapshot;
 
 use super::Rule;
@@ -39,7 +39,7 @@ fn placed_refusal(change: impl FnOnce(&mut Workload)) -> String {
     let mut chat = service("chat", 2, 1);
     change(&mut chat);
     let place = |latitude, longitude, country: &str| {
-        Some(Location { latitude, longitude, country: Some(country.to_owned()) })
+        Some(Location { latitude, longitude, country: Some(country.to_owned().into()) })
     };
     let mut offerings = offerings();
     for offering in &mut offerings {
@@ -260,4 +260,34 @@ fn reported_quotas_hold_beside_declared_ones() {
         _ => None,
     });
     assert_eq!(gpus.collect::<Vec<_>>(), [(2, "cloud.aws"), (3, "cloud.aws.quota.0")]);
+}
+
+#[test]
+fn candidates_are_ordered_by_id_and_the_cheapest_of_a_name_stays() {
+    // In ids `/` comes after `+`, `-` and `.`, and before letters and digits.
+    let ids = [
+        "aws-2/r/a/on_demand",
+        "aws/r-1/a/spot",
+        "aws/r/a+t/spot",
+        "aws/r/a-b/on_demand",
+        "aws/r/a.b/on_demand",
+        "aws/r/a/on_demand",
+        "aws/r/a/spot",
+        "aws/r/a1/on_demand",
+        "aws/r1/a/on_demand",
+    ];
+    let mut offerings: Vec<Offering> =
+        ids.iter().rev().map(|id| gpu(id, "L4", 1, 24.0, 2.0)).collect();
+    let cheaper = gpu("aws/r/a/spot", "L4", 1, 24.0, 1.0);
+    offerings.extend([cheaper, gpu("aws/r/a0/spot", "L4", 0, 24.0, 1.0)]);
+    for (a, b) in offerings.iter().flat_map(|a| offerings.iter().map(move |b| (a, b))) {
+        assert_eq!(a.cmp_by_id(b), a.id().cmp(&b.id()), "{} {}", a.id(), b.id());
+    }
+    let clouds = vec![cloud("aws"), cloud("aws-2")];
+    let mut chat = service("chat", 1, 1);
+    chat.placement.markets = vec![Market::OnDemand, Market::Spot];
+    let problem = world(clouds, vec![chat], offerings).problem();
+    let posed: Vec<&str> = problem.candidates.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(posed, ids, "what nobody may use is left out");
+    assert_eq!(problem.candidates[6].price_hour, 1.0);
 }

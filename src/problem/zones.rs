@@ -13,15 +13,15 @@ use std::collections::BTreeMap;
 
 use fleetform_contract::{Cloud, Offering, Tariff};
 
-use super::{Candidate, Demand};
+use super::{Candidate, Demand, keep_useful};
 use crate::config::{SpreadOver, Stack, nearest};
 use crate::diagnostic::Diagnostic;
 
 /// What fails together with an offering's nodes: `aws/us-east-1/use1-az1`, or the site.
-pub(super) fn of(offering: &Offering) -> String {
-    match &offering.zone {
-        None => offering.site(),
-        Some(zone) => format!("{}/{zone}", offering.site()),
+pub(super) fn of(site: &str, zone: Option<&str>) -> String {
+    match zone {
+        None => site.to_owned(),
+        Some(zone) => format!("{site}/{zone}"),
     }
 }
 
@@ -53,7 +53,8 @@ pub(super) fn unknown(
     Some(Diagnostic::error("Unknown zone", detail).at(stack.span(&path)).hint(hint))
 }
 
-/// Tells apart what the demands with a rule over zones may use. Candidates stay ordered by id.
+/// Tells apart what the demands with a rule over zones may use. Candidates stay ordered by id, and those that are
+/// of no more use are gone.
 ///
 /// # Returns
 /// A diagnostic for each demand that is left without any candidate.
@@ -95,6 +96,7 @@ pub(super) fn tell_apart(
         demand.candidates.extend(told_apart);
     }
     sort(demands, candidates);
+    (*candidates, _) = keep_useful(std::mem::take(candidates), demands);
     let stranded = demands.iter().filter(|demand| demand.candidates.is_empty());
     stranded.map(no_zone).collect()
 }
@@ -135,7 +137,8 @@ impl Candidate {
     fn in_zone(&self, zone: &str) -> Candidate {
         let offering =
             Offering { zone: Some(zone.to_owned()), zones: Vec::new(), ..self.offering.clone() };
-        Candidate { id: offering.id(), zone: of(&offering), offering, ..self.clone() }
+        let zone = of(&self.site, Some(zone));
+        Candidate { id: offering.id(), zone, offering, ..self.clone() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where things are on Earth, and how long light takes between them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub struct Location {
     pub latitude: f64,
     pub longitude: f64,
     /// ISO 3166-1 alpha-2.
-    pub country: Option<String>,
+    pub country: Option<Cow<'static, str>>,
 }
 
 impl Location {
@@ -54,7 +55,7 @@ impl Location {
             let location = Location {
                 latitude: degrees(latitude),
                 longitude: degrees(longitude),
-                country: Some(country.to_owned()),
+                country: Some(country.into()),
             };
             (region, location)
         });

@@ -1,5 +1,6 @@
 //! What can be rented.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -56,35 +57,55 @@ impl Offering {
     /// `aws/us-east-1/g6.xlarge/spot`, or in one zone `aws/us-east-1/g6.xlarge@use1-az1/spot`: unique
     /// among a stack's offerings.
     pub fn id(&self) -> String {
-        format!("{}/{}/{}", self.cloud, self.region, self.pool())
+        self.parts().concat()
     }
 
     /// `g6.xlarge/spot`, or in one zone `g6.xlarge@use1-az1/spot`: the pool of a site that its nodes are in.
     pub fn pool(&self) -> String {
-        format!("{}/{}", self.machine(), self.market)
+        self.parts()[4..].concat()
     }
 
     /// `g6.xlarge`, or in one zone `g6.xlarge@use1-az1`.
     pub fn machine(&self) -> String {
-        match &self.zone {
-            None => self.instance_type.clone(),
-            Some(zone) => format!("{}@{zone}", self.instance_type),
-        }
+        self.parts()[4..7].concat()
     }
 
     /// `aws/us-east-1`: the site that a node of this offering belongs to.
     pub fn site(&self) -> String {
-        format!("{}/{}", self.cloud, self.region)
+        self.parts()[..3].concat()
+    }
+
+    /// Compares as the ids do, without making them.
+    pub fn cmp_by_id(&self, other: &Offering) -> Ordering {
+        let (mine, theirs) = (self.parts(), other.parts());
+        let differs = mine.iter().zip(&theirs).position(|(mine, theirs)| mine != theirs);
+        let Some(first) = differs else { return Ordering::Equal };
+        // What follows a part counts as well: `/` comes after `-` and `.`.
+        let mine = mine[first..].iter().flat_map(|part| part.bytes());
+        mine.cmp(theirs[first..].iter().flat_map(|part| part.bytes()))
+    }
+
+    /// Of the id.
+    fn parts(&self) -> [&str; 9] {
+        let (at, zone) = self.zone.as_ref().map_or(("", ""), |zone| ("@", zone));
+        let market = self.market.name();
+        [&self.cloud, "/", &self.region, "/", &self.instance_type, at, zone, "/", market]
+    }
+}
+
+impl Market {
+    fn name(self) -> &'static str {
+        match self {
+            Market::OnDemand => "on_demand",
+            Market::Spot => "spot",
+            Market::Reserved => "reserved",
+        }
     }
 }
 
 impl fmt::Display for Market {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Market::OnDemand => "on_demand",
-            Market::Spot => "spot",
-            Market::Reserved => "reserved",
-        })
+        f.write_str(self.name())
     }
 }
 

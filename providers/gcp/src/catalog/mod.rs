@@ -1,6 +1,8 @@
 //! What Google Cloud rents: machine types by region, with zones and list prices (`SOURCES.md`).
 //!
 //! The table is compiled in and read once, without allocating for its texts.
+//!
+//! Invariant: entries are in the order of their offerings' ids, and so by region.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,6 +17,8 @@ const NETWORK: &str = include_str!("network.csv");
 /// A machine type (with its GPUs) in a region: every zone that sells it.
 #[derive(Debug)]
 struct Entry {
+    region: &'static str,
+    instance_type: &'static str,
     zones: Vec<&'static str>,
     gpu_type: Option<&'static str>,
     gpus: u32,
@@ -27,10 +31,7 @@ struct Entry {
     as_of: &'static str,
 }
 
-/// By region, then type.
-type Entries = BTreeMap<&'static str, BTreeMap<&'static str, Entry>>;
-
-static ENTRIES: LazyLock<Entries> = LazyLock::new(|| read(TABLE));
+static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| read(TABLE));
 
 /// What a node pool of an instance type is made of: `n1-standard-8+T4:1` is the machine type
 /// `n1-standard-8` with one T4 attached.
@@ -57,40 +58,46 @@ const ACCELERATORS: &[(&str, &str)] = &[
 
 /// Every offering in the regions (all of them where none is named), ordered by [`Offering::id`].
 pub fn offerings(cloud: &str, regions: &[String]) -> Vec<Offering> {
-    let mut offerings = Vec::new();
-    for (region, types) in ENTRIES.iter() {
-        if !regions.is_empty() && !regions.iter().any(|wanted| wanted == region) {
-            continue;
-        }
-        for (instance_type, entry) in types {
-            let prices =
-                [(Market::OnDemand, entry.on_demand_hour), (Market::Spot, entry.spot_hour)];
-            for (market, price_hour) in prices {
-                let Some(price_hour) = price_hour else { continue };
-                offerings.push(Offering {
-                    cloud: cloud.to_owned(),
-                    region: (*region).to_owned(),
-                    instance_type: (*instance_type).to_owned(),
-                    market,
-                    zones: entry.zones.iter().map(|zone| (*zone).to_owned()).collect(),
-                    zone: None,
-                    max_pods: None,
-                    gpu_type: entry.gpu_type.map(str::to_owned),
-                    gpus: entry.gpus,
-                    gpu_memory_gib: entry.gpu_memory_gib,
-                    cpus: entry.cpus,
-                    memory_gib: entry.memory_gib,
-                    architecture: entry.architecture.to_owned(),
-                    price_hour,
-                    max_nodes: None,
-                    location: location(region).cloned(),
-                    as_of: entry.as_of.to_owned(),
-                });
-            }
+    let wanted = |region: &str| regions.is_empty() || regions.iter().any(|r| r == region);
+    let mut offerings = Vec::with_capacity(2 * ENTRIES.len());
+    let regions = ENTRIES.chunk_by(|a, b| a.region == b.region);
+    for entries in regions.filter(|entries| wanted(entries[0].region)) {
+        let location = location(entries[0].region);
+        for entry in entries {
+            let offer = |market, price_hour| offering(cloud, location, entry, market, price_hour);
+            offerings.extend(entry.on_demand_hour.map(|price| offer(Market::OnDemand, price)));
+            offerings.extend(entry.spot_hour.map(|price| offer(Market::Spot, price)));
         }
     }
-    offerings.sort_by_cached_key(Offering::id);
     offerings
+}
+
+fn offering(
+    cloud: &str,
+    location: Option<&Location>,
+    entry: &Entry,
+    market: Market,
+    price_hour: f64,
+) -> Offering {
+    Offering {
+        cloud: cloud.to_owned(),
+        region: entry.region.to_owned(),
+        instance_type: entry.instance_type.to_owned(),
+        market,
+        zones: entry.zones.iter().map(|zone| (*zone).to_owned()).collect(),
+        zone: None,
+        max_pods: None,
+        gpu_type: entry.gpu_type.map(str::to_owned),
+        gpus: entry.gpus,
+        gpu_memory_gib: entry.gpu_memory_gib,
+        cpus: entry.cpus,
+        memory_gib: entry.memory_gib,
+        architecture: entry.architecture.to_owned(),
+        price_hour,
+        max_nodes: None,
+        location: location.cloned(),
+        as_of: entry.as_of.to_owned(),
+    }
 }
 
 /// Energy of the data centres by that of their machines, as Cloud Carbon Footprint's methodology has it.
@@ -131,7 +138,13 @@ pub fn accelerator_type(gpu_type: &str) -> String {
 
 /// The regions of the table, in order.
 pub fn regions() -> impl Iterator<Item = &'static str> {
-    ENTRIES.keys().copied()
+    ENTRIES.chunk_by(|a, b| a.region == b.region).map(|entries| entries[0].region)
+}
+
+fn in_region(region: &str) -> &'static [Entry] {
+    let start = ENTRIES.partition_point(|entry| entry.region < region);
+    let length = ENTRIES[start..].partition_point(|entry| entry.region == region);
+    &ENTRIES[start..start + length]
 }
 
 /// The zones of a region where general types are sold, in order; empty for a region that is not in the
@@ -144,9 +157,8 @@ pub fn region_zones(region: &str) -> Vec<String> {
 /// The region of a zone that exists.
 pub fn region_of(zone: &str) -> Option<&str> {
     let (region, _) = zone.rsplit_once('-')?;
-    let types = ENTRIES.get(region)?;
     let sells = |entry: &Entry| entry.zones.contains(&zone);
-    (types.values().any(sells) || region_zones(region).iter().any(|known| known == zone))
+    (in_region(region).iter().any(sells) || region_zones(region).iter().any(|known| known == zone))
         .then_some(region)
 }
 
@@ -158,8 +170,8 @@ pub fn sold_in(
     accelerator: Option<(&str, i64)>,
 ) -> Option<&'static str> {
     let region = region_of(zone)?;
-    let found = ENTRIES[region].iter().find(|(instance_type, entry)| {
-        let made_of = machine(instance_type);
+    let found = in_region(region).iter().find(|entry| {
+        let made_of = machine(entry.instance_type);
         let gpus = entry.gpu_type.map(|gpu| (accelerator_type(gpu), i64::from(entry.gpus)));
         let same_gpus = match (&gpus, accelerator) {
             (None, None) => true,
@@ -168,24 +180,24 @@ pub fn sold_in(
             (Some(_), None) => made_of.attached.is_none(),
             (None, Some(_)) => false,
         };
-        made_of.machine_type == machine_type && same_gpus && entry.sells_in(region, zone)
+        made_of.machine_type == machine_type && same_gpus && entry.sells_in(zone)
     });
-    found.map(|(instance_type, _)| *instance_type)
+    found.map(|entry| entry.instance_type)
 }
 
 /// Whether a machine type exists in a zone at all, whatever is attached to it.
 pub fn machine_exists(zone: &str, machine_type: &str) -> bool {
     let Some(region) = region_of(zone) else { return false };
-    ENTRIES[region].iter().any(|(instance_type, entry)| {
-        machine(instance_type).machine_type == machine_type && entry.sells_in(region, zone)
+    in_region(region).iter().any(|entry| {
+        machine(entry.instance_type).machine_type == machine_type && entry.sells_in(zone)
     })
 }
 
 impl Entry {
     /// Whether the zone sells it; types without zones are sold in every general zone.
-    fn sells_in(&self, region: &str, zone: &str) -> bool {
+    fn sells_in(&self, zone: &str) -> bool {
         if self.zones.is_empty() {
-            return region_zones(region).iter().any(|known| known == zone);
+            return region_zones(self.region).iter().any(|known| known == zone);
         }
         self.zones.contains(&zone)
     }
@@ -193,20 +205,29 @@ impl Entry {
 
 /// Rows of one type and region differ in their zone only; a line that is not understood is left out
 /// (the tests make sure that there is none).
-fn read(table: &'static str) -> Entries {
-    let mut entries = Entries::new();
+fn read(table: &'static str) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
     for line in table.lines().skip(1) {
-        let mut columns = line.split(',');
+        // Of cells this short, a set of characters finds the end sooner than a character does.
+        let mut columns = line.split([',']);
         let mut next = || columns.next().unwrap_or_default();
         let (instance_type, region, zone) = (next(), next(), next());
+        if let Some(entry) = entries.last_mut()
+            && (entry.instance_type, entry.region) == (instance_type, region)
+        {
+            entry.zones.push(zone);
+            continue;
+        }
         let gpu_type = Some(next()).filter(|name| !name.is_empty());
         let mut number = || next().parse::<f64>().ok();
         let (gpus, gpu_memory_gib) = (number(), number());
         let (Some(cpus), Some(memory_gib)) = (number(), number()) else { continue };
         let (on_demand_hour, spot_hour) = (number(), number());
         let (architecture, as_of) = (next(), next());
-        let entry = entries.entry(region).or_default().entry(instance_type).or_insert(Entry {
-            zones: Vec::new(),
+        entries.push(Entry {
+            region,
+            instance_type,
+            zones: Some(zone).filter(|zone| !zone.is_empty()).into_iter().collect(),
             gpu_type,
             gpus: gpus.unwrap_or_default() as u32,
             gpu_memory_gib: gpu_memory_gib.unwrap_or_default(),
@@ -217,9 +238,6 @@ fn read(table: &'static str) -> Entries {
             architecture,
             as_of,
         });
-        if !zone.is_empty() && !entry.zones.contains(&zone) {
-            entry.zones.push(zone);
-        }
     }
     entries
 }
@@ -242,9 +260,9 @@ mod tests {
     #[test]
     fn the_table_keeps_its_promises() {
         let rows = TABLE.lines().skip(1).count();
-        let zones: usize =
-            ENTRIES.values().flat_map(BTreeMap::values).map(|e| e.zones.len().max(1)).sum();
+        let zones: usize = ENTRIES.iter().map(|entry| entry.zones.len().max(1)).sum();
         assert_eq!(zones, rows, "every row is read, and none twice");
+        assert!(ENTRIES.is_sorted_by_key(|entry| entry.region), "a region in one piece");
 
         let all = offerings("gcp", &[]);
         assert!(all.len() > 4000, "{}", all.len());
