@@ -12,7 +12,8 @@
 //! Where something runs, that and what comes in beside it (`continued`) is compared with a placement that is made
 //! afresh and charged for its moves.
 //!
-//! Traffic, stored weights and rules between demands opt out: those problems take the general way.
+//! Demands that must be apart and are not give way (`apart`). Traffic, stored weights and demands that must be at the same
+//! sites opt out: those problems take the general way.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +23,9 @@ use super::packing::Counts;
 use super::reduce::Group;
 use super::search::Packed;
 use super::{Placement, moves, proof, settle};
-use crate::problem::{Problem, Rule};
+use crate::problem::{Limit, Problem, Rule};
 
+mod apart;
 mod continued;
 mod cover;
 mod fill;
@@ -79,15 +81,33 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
     tried(problem, groups, &Tries::of(groups.len()))
 }
 
+/// The same. What must be apart and is not is asked for again without the sites that are shared; what the first answer
+/// proves holds for all of them.
 pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
+    let mut placement = once(problem, groups, tries)?;
+    let bound = placement.proof.bound_month;
+    let mut groups = groups.to_vec();
+    while apart::part(problem, &placement, &mut groups) {
+        placement = once(problem, &groups, tries)?;
+        placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
+    }
+    check_by(problem, &placement, limits(problem)).is_ok().then_some(placement)
+}
+
+/// Whether it is too dear is told by who asked, with what it costs.
+fn limits(problem: &Problem) -> impl Iterator<Item = &Limit> + Clone {
+    problem.limits.iter().filter(|limit| !matches!(limit.rule, Rule::Budget { .. }))
+}
+
+/// Rules between demands are not kept.
+fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
     let scene = Scene::new(problem, groups)?;
     let loose = parts::loose(&scene);
     let cover = Cover::new(&scene, &loose);
     let prices = Prices::find(&scene, &loose, &cover)?;
     let open = open(&scene, &prices, &loose);
     let mut bound = prices.bound(&scene);
-    // Whether it is too dear is told by who asked, with what it costs.
-    let limits = problem.limits.iter().filter(|limit| !matches!(limit.rule, Rule::Budget { .. }));
+    let limits = limits(problem).filter(|limit| !matches!(limit.rule, Rule::Apart { .. }));
     let sound = |(parts, nodes): (Vec<Part>, Vec<Node>)| {
         let placement = settled(problem, groups, &parts, nodes);
         check_by(problem, &placement, limits.clone()).is_ok().then_some(placement)
@@ -130,12 +150,15 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
 
 /// Whether all that a problem asks for is known here.
 pub(super) fn is_known(problem: &Problem, groups: &[Group]) -> bool {
-    Scene::new(problem, groups).is_some()
+    !apart::is_asked(problem) && Scene::new(problem, groups).is_some()
 }
 
 /// Candidates that are enough to tell which limits can be kept: whatever is elsewhere can be at one of them, each demand in
 /// the same clouds and at the same sites as far as it has a rule on those. `None` where that is not known.
 pub(super) fn enough(problem: &Problem, groups: &[Group]) -> Option<Vec<usize>> {
+    if apart::is_asked(problem) {
+        return None;
+    }
     let scene = Scene::new(problem, groups)?;
     let parts = parts::by_section(&scene);
     // Another type of GPU may serve less.

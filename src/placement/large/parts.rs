@@ -21,7 +21,7 @@ pub(super) fn loose(scene: &Scene) -> Vec<Part> {
     groups.flat_map(|group| off_spot(scene, scene.part(group), scene.rules(group).spot)).collect()
 }
 
-/// Each group once for each cloud or site that a rule of it tells apart.
+/// Each group once for each cloud, site or zone that a rule of it tells apart.
 pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
     let mut parts = Vec::new();
     for group in 0..scene.groups.len() {
@@ -30,8 +30,12 @@ pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
         let shared = rules.share.iter().map(|(over, _)| *over);
         let told = rules.min.iter().map(|(over, _)| *over).chain(shared);
         let told = told.chain(rules.together.then_some(SpreadOver::Region));
-        // Sites are parts of clouds.
-        let Some(over) = told.max_by_key(|over| *over == SpreadOver::Region) else {
+        // Sites are parts of clouds, and zones of sites.
+        let Some(over) = told.max_by_key(|over| match over {
+            SpreadOver::Cloud => 0,
+            SpreadOver::Region => 1,
+            SpreadOver::Zone => 2,
+        }) else {
             parts.extend(off_spot(scene, whole, rules.spot));
             continue;
         };

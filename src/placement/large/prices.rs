@@ -154,7 +154,7 @@ impl Prices {
         loads::cheapest(part.amount, &kinds)
     }
 
-    /// Clouds or sites by what one unit stands for there, the least first: on average of all, of which so much may
+    /// Clouds, sites or zones by what one unit stands for there, the least first: on average of all, of which so much may
     /// be on spot nodes.
     pub fn sections(
         &self,
@@ -165,7 +165,7 @@ impl Prices {
         spot: Option<f64>,
     ) -> Vec<(f64, usize)> {
         // Of those where it may not be nothing is known.
-        let mut best: Vec<Option<(f64, f64)>> = vec![None; scene.sites.len()];
+        let mut best: Vec<Option<(f64, f64)>> = vec![None; scene.sites.len().max(scene.zones)];
         for (place, seat) in part.candidates.iter().zip(seats) {
             let best = &mut best[scene.section(*place, over)];
             let (any, steady) = best.get_or_insert((f64::INFINITY, f64::INFINITY));

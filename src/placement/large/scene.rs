@@ -19,6 +19,8 @@ pub(super) struct Scene<'a> {
     pub places: Vec<Place>,
     /// By site: its name and what it counts in the objective, a month.
     pub sites: Vec<(&'a str, f64)>,
+    /// What fails together, sites that are not told apart by zone among them.
+    pub zones: usize,
     /// Types of GPU, no GPU among them.
     pub kinds: usize,
     /// Limits that several demands share.
@@ -36,6 +38,7 @@ pub(super) struct Place {
     pub capacity: Amounts,
     pub site: usize,
     pub cloud: usize,
+    pub zone: usize,
     /// Its type of GPU.
     pub kind: usize,
     pub is_spot: bool,
@@ -67,7 +70,7 @@ pub(super) struct Rules {
     pub share: Vec<(SpreadOver, u32)>,
 }
 
-/// A cloud or a site, by its number.
+/// A cloud, a site or a zone, by its number.
 pub(super) type Given = Option<(SpreadOver, usize)>;
 
 /// An amount of a group that may be anywhere on its candidates: what has no rule but that.
@@ -85,7 +88,7 @@ pub(super) struct Part {
     pub charges: Vec<f64>,
     /// Not on spot nodes.
     pub is_steady: bool,
-    /// The cloud or site that it was given, where a rule asks for one.
+    /// The cloud, site or zone that it was given, where a rule asks for one.
     pub given: Given,
 }
 
@@ -120,6 +123,7 @@ impl<'a> Scene<'a> {
         }
         let mut clouds: BTreeMap<&str, usize> = BTreeMap::new();
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
         let mut kinds: BTreeMap<Option<&str>, usize> = BTreeMap::new();
         let weigh = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
         let mut sites = Vec::new();
@@ -131,6 +135,8 @@ impl<'a> Scene<'a> {
             });
             let next = clouds.len();
             let cloud = *clouds.entry(&candidate.offering.cloud).or_insert(next);
+            let next = zones.len();
+            let zone = *zones.entry(&candidate.zone).or_insert(next);
             let next = kinds.len();
             let kind = *kinds.entry(candidate.offering.gpu_type.as_deref()).or_insert(next);
             Place {
@@ -138,6 +144,7 @@ impl<'a> Scene<'a> {
                 capacity: candidate.usable.array(),
                 site,
                 cloud,
+                zone,
                 kind,
                 is_spot: candidate.offering.market == Market::Spot,
                 caps: Vec::new(),
@@ -145,7 +152,7 @@ impl<'a> Scene<'a> {
         });
         let places = places.collect();
         let rules = vec![Rules::default(); problem.demands.len()];
-        let kinds = kinds.len();
+        let (zones, kinds) = (zones.len(), kinds.len());
         let caps = Vec::new();
         let least_sites = 0.0;
         let candidates = groups.iter().map(|group| {
@@ -153,10 +160,28 @@ impl<'a> Scene<'a> {
             candidates.map(|index| *index as u32).collect()
         });
         let candidates = candidates.collect();
-        let mut scene =
-            Scene { problem, groups, candidates, places, sites, kinds, caps, rules, least_sites };
+        let mut scene = Scene {
+            problem,
+            groups,
+            candidates,
+            places,
+            sites,
+            zones,
+            kinds,
+            caps,
+            rules,
+            least_sites,
+        };
         for limit in &problem.limits {
             scene.add(&limit.rule)?;
+        }
+        // At one site, and there in several zones: two rules on where one replica is.
+        let is_zoned = |rules: &Rules| {
+            rules.share.iter().any(|(over, _)| *over == SpreadOver::Zone)
+                || rules.min.iter().any(|(over, _)| *over == SpreadOver::Zone)
+        };
+        if scene.rules.iter().any(|rules| rules.together && is_zoned(rules)) {
+            return None;
         }
         scene.count_sites();
         Some(scene)
@@ -190,9 +215,20 @@ impl<'a> Scene<'a> {
                 let asked = self.problem.demands[*demand].asked();
                 self.rules[*demand].spot = Some((asked - min).max(0.0));
             }
-            // How replicas are dealt to zones is Kubernetes' part; the general way knows what follows.
-            Rule::SpreadMin { over: SpreadOver::Zone, .. }
-            | Rule::SpreadShare { over: SpreadOver::Zone, .. } => return None,
+            // No zone holds so many that fewer zones could hold all: of two, each may hold all but one.
+            Rule::ZoneMin { demand, min } => {
+                let Amount::Replicas(replicas) = self.problem.demands[*demand].amount else {
+                    return None;
+                };
+                let rules = &mut self.rules[*demand];
+                match min {
+                    2 => rules.min.push((SpreadOver::Zone, 2)),
+                    _ => {
+                        let most = replicas.saturating_sub(1) / (min - 1).max(1);
+                        rules.share.push((SpreadOver::Zone, most));
+                    }
+                }
+            }
             Rule::Together { demand } => self.rules[*demand].together = true,
             Rule::SpreadMin { demand, over, min } => {
                 self.rules[*demand].min.push((*over, *min as usize));
@@ -202,6 +238,8 @@ impl<'a> Scene<'a> {
             }
             // What the checker finds broken goes the general way, and so does what needs explaining.
             Rule::MaxReplicas { .. } => {}
+            // Kept by asking again (`apart`).
+            Rule::Apart { .. } => {}
             Rule::Budget { .. } if self.problem.weights.is_none() => {}
             _ => return None,
         }
@@ -226,7 +264,9 @@ impl<'a> Scene<'a> {
             let mut sites: Vec<usize> = candidates.map(|place| self.places[*place].site).collect();
             sites.sort_unstable();
             sites.dedup();
-            let min = self.rules(group).min.iter().map(|(_, min)| *min).max().unwrap_or(1);
+            // Zones may be of one site.
+            let min = self.rules(group).min.iter().filter(|(over, _)| *over != SpreadOver::Zone);
+            let min = min.map(|(_, min)| *min).max().unwrap_or(1);
             wanted.push((sites, min));
         }
         wanted.sort_by(|a, b| a.0.len().cmp(&b.0.len()).then(b.1.cmp(&a.1)).then(a.0.cmp(&b.0)));
@@ -300,7 +340,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Candidates of a group in one cloud or at one site.
+    /// Candidates of a group in one cloud, at one site or in one zone.
     pub fn inside(&self, part: &Part, over: SpreadOver, section: usize) -> Rc<[u32]> {
         let places = self.candidates[part.group].iter().copied();
         let places = places.filter(|place| self.section(*place, over) == section);
@@ -308,12 +348,13 @@ impl<'a> Scene<'a> {
         places.filter(is_free).collect()
     }
 
-    /// The cloud or the site.
+    /// The cloud, the site or the zone.
     pub fn section(&self, place: u32, over: SpreadOver) -> usize {
         let place = &self.places[place as usize];
         match over {
             SpreadOver::Cloud => place.cloud,
-            SpreadOver::Region | SpreadOver::Zone => place.site,
+            SpreadOver::Region => place.site,
+            SpreadOver::Zone => place.zone,
         }
     }
 }
