@@ -23,7 +23,7 @@ struct Improving<'a, 'b> {
     /// By site: how many nodes are there.
     at_site: Vec<u32>,
     /// By part, by place.
-    allowed: Vec<Rc<[u64]>>,
+    allowed: Vec<Bits>,
     dice: Dice,
 }
 
@@ -32,10 +32,20 @@ struct Improving<'a, 'b> {
 struct Known {
     /// By group: its parts.
     siblings: Vec<Vec<usize>>,
-    /// By group: clouds or sites, the best first.
-    sections: HashMap<(usize, SpreadOver), Rc<[usize]>>,
-    /// By part: where it may be in a cloud or at a site.
-    homes: HashMap<(usize, SpreadOver, usize), (Home, Rc<[u64]>)>,
+    /// By group: where it may be.
+    sections: HashMap<(usize, SpreadOver), Sections>,
+    /// By part: where it may be in a cloud, at a site or in a zone, with the places as bits.
+    homes: HashMap<(usize, SpreadOver, usize), (Home, Bits)>,
+}
+
+type Bits = Rc<[u64]>;
+
+/// Clouds, sites or zones.
+struct Sections {
+    /// Those first where a replica stands for least.
+    best: Vec<usize>,
+    /// Those first where a node for one replica costs least.
+    cheapest: Vec<usize>,
 }
 
 /// Where a part was.
@@ -43,7 +53,7 @@ struct Moved {
     part: usize,
     given: Given,
     home: Home,
-    allowed: Rc<[u64]>,
+    allowed: Bits,
 }
 
 /// Trials for each wasteful node, and at least and at most.
@@ -285,32 +295,33 @@ impl<'a, 'b> Improving<'a, 'b> {
     /// A section where a part with a rule is not yet, one of the best, and the parts that must go there with it.
     fn elsewhere_for(&mut self, part: usize) -> Option<(Vec<usize>, SpreadOver, usize)> {
         const BEST: usize = 8;
-        let scene = self.market.scene;
+        const ALONE: usize = 4;
         let parts = &self.market.parts;
         let (over, section) = parts[part].given?;
         let group = parts[part].group;
         let siblings = &self.known.siblings[group];
         let is_taken =
             |other: usize| siblings.iter().any(|one| parts[*one].given == Some((over, other)));
-        let sections = self.known.sections.entry((group, over)).or_insert_with(|| {
-            let whole = scene.part(group);
-            let units = whole.candidates.iter();
-            let units: Vec<f64> =
-                units.map(|place| self.market.prices.unit(scene, &whole, *place)).collect();
-            let rules = scene.rules(group);
-            let spot = rules.spot.filter(|_| rules.together);
-            let sections = self.market.prices.sections(scene, &whole, &units, over, spot);
-            sections.into_iter().map(|(_, other)| other).collect()
-        });
-        let sections = sections.iter().copied();
-        let sections: Vec<usize> = sections.filter(|other| !is_taken(*other)).take(BEST).collect();
+        let sections = self
+            .known
+            .sections
+            .entry((group, over))
+            .or_insert_with(|| sections(&self.market, group, over));
+        let free = |all: &[usize], most: usize| -> Vec<usize> {
+            let free = all.iter().copied().filter(|other| !is_taken(*other));
+            free.take(most).collect()
+        };
+        let mut free_ones = free(&sections.best, BEST);
+        if parts[part].amount <= 1.0 {
+            free_ones.extend(free(&sections.cheapest, ALONE));
+        }
         let members = siblings.iter().copied();
         let members = members.filter(|one| parts[*one].given == Some((over, section))).collect();
-        let to = *sections.get(self.dice.roll(sections.len()))?;
+        let to = *free_ones.get(self.dice.roll(free_ones.len()))?;
         Some((members, over, to))
     }
 
-    fn home(&mut self, part: usize, over: SpreadOver, section: usize) -> (Home, Rc<[u64]>) {
+    fn home(&mut self, part: usize, over: SpreadOver, section: usize) -> (Home, Bits) {
         let known = self.known.homes.entry((part, over, section)).or_insert_with(|| {
             let home = self.market.home(part, over, section);
             let allowed = set(&home.candidates, self.market.scene.places.len());
@@ -320,7 +331,7 @@ impl<'a, 'b> Improving<'a, 'b> {
     }
 
     /// The same part elsewhere; where it was.
-    fn give(&mut self, part: usize, home: Home, allowed: Rc<[u64]>, given: Given) -> Moved {
+    fn give(&mut self, part: usize, home: Home, allowed: Bits, given: Given) -> Moved {
         let one = &mut self.market.parts[part];
         let options = &mut self.market.options[part];
         Moved {
@@ -571,8 +582,35 @@ impl<'a, 'b> Improving<'a, 'b> {
     }
 }
 
+/// Where a group may be.
+fn sections(market: &Market, group: usize, over: SpreadOver) -> Sections {
+    let scene = market.scene;
+    let whole = scene.part(group);
+    let rules = scene.rules(group);
+    let spot = rules.spot.filter(|_| rules.together);
+    let ordered = |each: &dyn Fn(u32) -> f64| {
+        let each: Vec<f64> = whole.candidates.iter().map(|place| each(*place)).collect();
+        let ordered = market.prices.sections(scene, &whole, &each, over, spot);
+        let mut at_site = vec![0; scene.sites.len()];
+        let ordered = ordered.into_iter().map(|(_, section)| section);
+        // One zone of a site costs what another does.
+        let is_new = |section: &usize| {
+            over != SpreadOver::Zone || {
+                let site = &mut at_site[scene.zones[*section]];
+                *site += 1;
+                *site <= 2
+            }
+        };
+        ordered.filter(is_new).collect()
+    };
+    Sections {
+        best: ordered(&|place| market.prices.unit(scene, &whole, place)),
+        cheapest: ordered(&|place| market.node[place as usize]),
+    }
+}
+
 /// Places as bits.
-fn set(candidates: &[u32], places: usize) -> Rc<[u64]> {
+fn set(candidates: &[u32], places: usize) -> Bits {
     let mut set = vec![0; places.div_ceil(64)];
     for place in candidates {
         set[*place as usize / 64] |= 1 << (place % 64);

@@ -63,6 +63,8 @@ pub(super) fn asked(rules: &Rules, whole: &Part) -> Asked {
     match (rules.together, rules.min.as_slice(), rules.share.as_slice()) {
         (false, [], []) => Asked::Nothing,
         _ if !whole.rates.is_empty() => Asked::More,
+        // One zone costs what another does: only the nodes that it takes make a difference.
+        (false, [(SpreadOver::Zone, _)], []) => Asked::More,
         (false, [(over, min)], []) if rules.spot.is_none() => Asked::Sections(*over, *min),
         (true, [], []) => Asked::OneSite,
         _ => Asked::More,

@@ -165,7 +165,8 @@ impl Prices {
         spot: Option<f64>,
     ) -> Vec<(f64, usize)> {
         // Of those where it may not be nothing is known.
-        let mut best: Vec<Option<(f64, f64)>> = vec![None; scene.sites.len().max(scene.zones)];
+        let mut best: Vec<Option<(f64, f64)>> =
+            vec![None; scene.sites.len().max(scene.zones.len())];
         for (place, seat) in part.candidates.iter().zip(seats) {
             let best = &mut best[scene.section(*place, over)];
             let (any, steady) = best.get_or_insert((f64::INFINITY, f64::INFINITY));

@@ -19,8 +19,8 @@ pub(super) struct Scene<'a> {
     pub places: Vec<Place>,
     /// By site: its name and what it counts in the objective, a month.
     pub sites: Vec<(&'a str, f64)>,
-    /// What fails together, sites that are not told apart by zone among them.
-    pub zones: usize,
+    /// By what fails together, sites that are not told apart by zone among them: its site.
+    pub zones: Vec<usize>,
     /// Types of GPU, no GPU among them.
     pub kinds: usize,
     /// Limits that several demands share.
@@ -124,6 +124,7 @@ impl<'a> Scene<'a> {
         let mut clouds: BTreeMap<&str, usize> = BTreeMap::new();
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut sites_of_zones = Vec::new();
         let mut kinds: BTreeMap<Option<&str>, usize> = BTreeMap::new();
         let weigh = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
         let mut sites = Vec::new();
@@ -135,8 +136,10 @@ impl<'a> Scene<'a> {
             });
             let next = clouds.len();
             let cloud = *clouds.entry(&candidate.offering.cloud).or_insert(next);
-            let next = zones.len();
-            let zone = *zones.entry(&candidate.zone).or_insert(next);
+            let zone = *zones.entry(&candidate.zone).or_insert_with(|| {
+                sites_of_zones.push(site);
+                sites_of_zones.len() - 1
+            });
             let next = kinds.len();
             let kind = *kinds.entry(candidate.offering.gpu_type.as_deref()).or_insert(next);
             Place {
@@ -152,7 +155,7 @@ impl<'a> Scene<'a> {
         });
         let places = places.collect();
         let rules = vec![Rules::default(); problem.demands.len()];
-        let (zones, kinds) = (zones.len(), kinds.len());
+        let (zones, kinds) = (sites_of_zones, kinds.len());
         let caps = Vec::new();
         let least_sites = 0.0;
         let candidates = groups.iter().map(|group| {

@@ -16,6 +16,7 @@ use super::cover::Cover;
 use super::parts::{Asked, asked};
 use super::prices::{Class, Prices, classes};
 use super::scene::{Part, Scene};
+use crate::config::SpreadOver;
 use crate::placement::model::{Effort, Model, Outcome, Pains, Sense};
 use crate::placement::packing::fitting;
 
@@ -210,6 +211,7 @@ impl<'a> Program<'a> {
             }
             _ => None,
         };
+        let most_together = self.most_together(class);
         let mut seats = Vec::new();
         for (at, _) in &class.seats {
             let index = self.cover.kept[*at];
@@ -230,7 +232,7 @@ impl<'a> Program<'a> {
             let fits = class.members.iter().map(|(member, scale)| {
                 f64::from(fitting(&self.parts[*member].size, &place.capacity)) * scale
             });
-            let fit = fits.fold(0.0, f64::max);
+            let fit = fits.fold(0.0, f64::max).min(most_together);
             let (fit, full) = match self.is_small {
                 true => (fit.min(part.amount), 1.0 - 1e-9),
                 false => (fit, FULL),
@@ -251,6 +253,23 @@ impl<'a> Program<'a> {
         self.sites.entry(part.group).or_default().insert(site, is_there);
         all.push((is_there, -part.amount));
         self.model.row(all, Sense::AtLeast, 0.0);
+    }
+
+    /// How many replicas of a class the rules of its demand let be in one zone, and so on one node.
+    fn most_together(&self, class: &Class) -> f64 {
+        let part = &class.part;
+        let rules = self.scene.rules(part.group);
+        let is_one =
+            class.members.iter().all(|(member, _)| self.parts[*member].group == part.group);
+        if !is_one || !part.rates.is_empty() {
+            return f64::INFINITY;
+        }
+        let amount = self.scene.part(part.group).amount;
+        let is_zone = |over: &SpreadOver| *over == SpreadOver::Zone;
+        let by_min = rules.min.iter().filter(|(over, _)| is_zone(over));
+        let by_min = by_min.map(|(_, min)| amount + 1.0 - *min as f64);
+        let by_share = rules.share.iter().filter(|(over, _)| is_zone(over));
+        by_min.chain(by_share.map(|(_, most)| f64::from(*most))).fold(f64::INFINITY, f64::min)
     }
 
     /// The rows that several classes share.
@@ -280,6 +299,7 @@ impl<'a> Program<'a> {
         // A bound is nearly there before the search begins.
         let is_few = self.scene.groups.len() <= super::FEW;
         let (nodes, gap) = match aim {
+            Aim::Bound if self.is_small => (200, 3e-4),
             Aim::Bound if is_few => (20, 3e-4),
             Aim::Bound => (1, 3e-4),
             Aim::Nodes if is_few => (200, 1e-3),
