@@ -1,4 +1,4 @@
-//! Demands that must not share a site: of two that do, the cheaper one leaves.
+//! Demands that must not share a site: of two that do, one leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,20 @@ use crate::placement::Placement;
 use crate::placement::reduce::Group;
 use crate::problem::{Problem, Rule};
 
+/// Who leaves a site that two share: whose replicas there cost less, or more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaves {
+    Cheaper,
+    Dearer,
+}
+
 /// Takes shared sites from groups that must be apart. Whether it took any.
-pub(super) fn part(problem: &Problem, placement: &Placement, groups: &mut [Group]) -> bool {
+pub(super) fn part(
+    problem: &Problem,
+    placement: &Placement,
+    groups: &mut [Group],
+    leaves: Leaves,
+) -> bool {
     let sites: BTreeMap<&str, &str> =
         problem.candidates.iter().map(|one| (one.id.as_str(), one.site.as_str())).collect();
     // By demand, by site: what its replicas cost there.
@@ -28,8 +40,9 @@ pub(super) fn part(problem: &Problem, placement: &Placement, groups: &mut [Group
             continue;
         }
         let cost = |there: &BTreeMap<&str, f64>| shared.iter().map(|site| there[site]).sum::<f64>();
-        let leaves = if cost(&mine) < cost(&others) { one } else { other };
-        for group in groups.iter_mut().filter(|group| group.demands.contains(&leaves)) {
+        let is_one = (cost(&mine) < cost(&others)) == (leaves == Leaves::Cheaper);
+        let leaving = if is_one { one } else { other };
+        for group in groups.iter_mut().filter(|group| group.demands.contains(&leaving)) {
             let is_shared = |index: &usize| shared.contains(&*problem.candidates[*index].site);
             let before = group.candidates.len();
             group.candidates.retain(|index| !is_shared(index));

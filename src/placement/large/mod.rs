@@ -37,6 +37,7 @@ mod rounding;
 mod scene;
 mod whole;
 
+use apart::Leaves;
 use cover::Cover;
 use fill::{Market, Node};
 use prices::Prices;
@@ -84,14 +85,22 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
 /// The same. What must be apart and is not is asked for again without the sites that are shared; what the first answer
 /// proves holds for all of them.
 pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
-    let mut placement = once(problem, groups, tries)?;
-    let bound = placement.proof.bound_month;
-    let mut groups = groups.to_vec();
-    while apart::part(problem, &placement, &mut groups) {
-        placement = once(problem, &groups, tries)?;
+    let first = once(problem, groups, tries)?;
+    let bound = first.proof.bound_month;
+    let parted = |leaves: Leaves| {
+        let mut placement = first.clone();
+        let mut groups = groups.to_vec();
+        while apart::part(problem, &placement, &mut groups, leaves) {
+            placement = once(problem, &groups, tries)?;
+        }
         placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
-    }
-    check_by(problem, &placement, limits(problem)).is_ok().then_some(placement)
+        check_by(problem, &placement, limits(problem)).is_ok().then_some(placement)
+    };
+    let cheaper = parted(Leaves::Cheaper);
+    let other =
+        if apart::is_asked(problem) && groups.len() <= FEW { parted(Leaves::Dearer) } else { None };
+    let found = cheaper.into_iter().chain(other);
+    found.min_by(|a, b| a.proof.objective_month.total_cmp(&b.proof.objective_month))
 }
 
 /// Whether it is too dear is told by who asked, with what it costs.

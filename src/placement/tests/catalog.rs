@@ -12,8 +12,8 @@ use super::support::*;
 mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
-use crate::placement::{Placement, plain, reduce, solve};
-use crate::problem::{Problem, pose};
+use crate::placement::{Placement, check, plain, reduce, solve};
+use crate::problem::{Problem, Rule, pose};
 
 /// What the clouds of a stack offer.
 fn pose_with_catalogs(stack: &config::Stack) -> Problem {
@@ -131,6 +131,20 @@ fn a_large_fleet_is_placed_with_a_small_gap() {
     let problem = instance(instances::fleet(100, 2, instances::Extent::All));
     let proof = solve(&problem).expect("it can be placed").proof;
     assert!(proof.gap < 5e-3, "{proof:?}");
+}
+
+#[test]
+fn zones_and_being_apart_are_known_in_large_stacks() {
+    let text = instances::fleet(40, 1, instances::Extent::All);
+    let text = text.replace("over = \"region\"", "over = \"zone\"");
+    let apart = "  placement {\n    apart_from = [service.s1, service.s2]\n";
+    let problem = instance(text.replacen("  placement {\n", apart, 1));
+    let zoned = problem.limits.iter().filter(|limit| matches!(limit.rule, Rule::ZoneMin { .. }));
+    let apart = problem.limits.iter().filter(|limit| matches!(limit.rule, Rule::Apart { .. }));
+    assert_eq!((zoned.count(), apart.count()), (2, 2));
+    let placement = solve(&problem).expect("it can be placed");
+    assert!(placement.proof.gap < 0.02, "{:?}", placement.proof);
+    check(&problem, &placement).expect("it is sound");
 }
 
 #[test]

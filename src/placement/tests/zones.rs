@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleetform_contract::{Offering, Reservation, Tariff, TariffRegion};
 
-use super::brute_force::{compare, random, random_load};
+use super::brute_force::{compare, compare_large, random, random_load};
 use super::support::*;
 use crate::config::{Spread, SpreadOver};
 use crate::placement::{Placement, check, explain};
@@ -262,6 +262,15 @@ fn spread_over_zones_costs_what_trying_everything_finds() {
     let worlds = (900..1_300).map(|seed| (seed, zoned(seed, random(seed))));
     let (placed, clashes, _) = compare(worlds, 2e4);
     assert!(placed > 60 && clashes > 40, "{placed} {clashes}");
+}
+
+#[test]
+fn resource_prices_bound_what_zones_cost() {
+    let worlds = (900..1_300).map(|seed| (seed, zoned(seed, random(seed))));
+    let (placed, best, excess) = compare_large(worlds);
+    assert!(placed > 30, "{placed} were placed");
+    assert!(best * 10 > placed * 6, "{best} of {placed} are the best");
+    assert!(excess < 0.1, "{excess}");
 }
 
 #[test]
