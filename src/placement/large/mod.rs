@@ -12,8 +12,8 @@
 //! Where something runs, that and what comes in beside it (`continued`) is compared with a placement that is made
 //! afresh and charged for its moves.
 //!
-//! Demands that must be apart and are not give way (`apart`). Traffic, stored weights and demands that must be at the same
-//! sites opt out: those problems take the general way.
+//! Demands that must be apart and are not give way (`apart`); those that call each other are drawn together (`near`).
+//! Stored weights and demands that must be at the same sites opt out: those problems take the general way.
 
 use std::collections::BTreeSet;
 
@@ -31,6 +31,7 @@ mod cover;
 mod fill;
 mod improve;
 mod loads;
+mod near;
 mod parts;
 mod prices;
 mod rounding;
@@ -55,6 +56,8 @@ const HANDFUL: usize = 30;
 pub(super) struct Tries {
     /// The quick way before any program.
     pub quick: bool,
+    /// A higher bound than that of the prices.
+    pub bounded: bool,
     /// Nodes as a program counts them.
     pub counted: bool,
     /// How near the bound is good enough, as a part of the objective.
@@ -64,7 +67,12 @@ pub(super) struct Tries {
 impl Tries {
     fn of(groups: usize) -> Tries {
         let quick = groups <= FEW;
-        Tries { quick, counted: groups > HANDFUL, near: if quick { NEAR_FEW } else { NEAR } }
+        Tries {
+            quick,
+            bounded: true,
+            counted: groups > HANDFUL,
+            near: if quick { NEAR_FEW } else { NEAR },
+        }
     }
 }
 
@@ -87,11 +95,17 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
 pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
     let first = once(problem, groups, tries)?;
     let bound = first.proof.bound_month;
+    // One proof is enough.
+    let again = Tries { bounded: false, ..*tries };
+    let (first, groups) = match problem.traffic.is_empty() || problem.last.is_some() {
+        true => (first, groups.to_vec()),
+        false => near::drawn(problem, groups, first, |groups| once(problem, groups, &again)),
+    };
     let parted = |leaves: Leaves| {
         let mut placement = first.clone();
-        let mut groups = groups.to_vec();
+        let mut groups = groups.clone();
         while apart::part(problem, &placement, &mut groups, leaves) {
-            placement = once(problem, &groups, tries)?;
+            placement = once(problem, &groups, &again)?;
         }
         placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
         check_by(problem, &placement, limits(problem)).is_ok().then_some(placement)
@@ -138,7 +152,7 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
     if tries.quick && !is_near(&found, bound) {
         found.extend(quick(bound));
     }
-    if !is_near(&found, bound) {
+    if tries.bounded && !is_near(&found, bound) {
         let parts = parts::certain(&scene, &prices, &open, Aim::Bound, bound);
         let whole = whole::solved(&scene, &parts, &prices, Aim::Bound);
         bound = whole.map_or(bound, |whole| whole.bound.max(bound));

@@ -116,8 +116,7 @@ impl Part {
 impl<'a> Scene<'a> {
     /// `None` where the problem asks for something that is not known here.
     pub fn new(problem: &'a Problem, groups: &'a [Group]) -> Option<Scene<'a>> {
-        let is_plain =
-            problem.stored.is_empty() && problem.traffic.is_empty() && problem.ceiling.is_none();
+        let is_plain = problem.stored.is_empty() && problem.ceiling.is_none();
         if !is_plain {
             return None;
         }

@@ -111,7 +111,7 @@ fn middling_fleets_cost_what_the_plain_formulation_costs() {
         let plain = plain(&problem, 1e-3);
         let objective = plain.objective_month.expect("it can be placed");
         for quick in [true, false] {
-            let tries = Tries { quick, counted: !quick, near: 0.0 };
+            let tries = Tries { quick, bounded: true, counted: !quick, near: 0.0 };
             let proof = large::tried(&problem, &groups, &tries).expect("it can be placed").proof;
             assert!(proof.bound_month <= objective + 1e-6, "seed {seed}: {proof:?} {plain:?}");
             assert!(
@@ -134,11 +134,14 @@ fn a_large_fleet_is_placed_with_a_small_gap() {
 }
 
 #[test]
-fn zones_and_being_apart_are_known_in_large_stacks() {
+fn zones_traffic_and_being_apart_are_known_in_large_stacks() {
     let text = instances::fleet(40, 1, instances::Extent::All);
     let text = text.replace("over = \"region\"", "over = \"zone\"");
     let apart = "  placement {\n    apart_from = [service.s1, service.s2]\n";
-    let problem = instance(text.replacen("  placement {\n", apart, 1));
+    let text = text.replacen("  placement {\n", apart, 1);
+    let calls = "service \"s0\" {\n  calls \"s3\" {\n    traffic = \"20Mbps\"\n  }\n";
+    let problem = instance(text.replacen("service \"s0\" {\n", calls, 1));
+    assert_eq!(problem.traffic.len(), 1);
     let zoned = problem.limits.iter().filter(|limit| matches!(limit.rule, Rule::ZoneMin { .. }));
     let apart = problem.limits.iter().filter(|limit| matches!(limit.rule, Rule::Apart { .. }));
     assert_eq!((zoned.count(), apart.count()), (2, 2));
