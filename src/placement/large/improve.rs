@@ -299,6 +299,10 @@ impl<'a, 'b> Improving<'a, 'b> {
         let parts = &self.market.parts;
         let (over, section) = parts[part].given?;
         let group = parts[part].group;
+        // The zones of one site: all parts would have to leave it.
+        if self.market.scene.rules(group).together && over == SpreadOver::Zone {
+            return None;
+        }
         let siblings = &self.known.siblings[group];
         let is_taken =
             |other: usize| siblings.iter().any(|one| parts[*one].given == Some((over, other)));

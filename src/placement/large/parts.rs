@@ -259,7 +259,8 @@ fn by_price(
 ) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut spot = scene.rules(group.group).spot;
-    for part in spread(scene, prices, open, group)? {
+    let rules = scene.rules(group.group);
+    for part in spread(scene, prices, open, group, rules)? {
         let divided = off_spot(scene, part.clone(), spot);
         if let Some(left) = &mut spot {
             let anywhere =
@@ -307,8 +308,23 @@ fn off_spot(scene: &Scene, part: Part, spot: Option<f64>) -> Vec<Part> {
     parts
 }
 
-fn spread(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, part: Part) -> Option<Vec<Part>> {
-    let rules = scene.rules(part.group);
+fn spread(
+    scene: &Scene,
+    prices: &Prices,
+    open: &BTreeSet<usize>,
+    part: Part,
+    rules: &Rules,
+) -> Option<Vec<Part>> {
+    if rules.together && rules.is_zoned() {
+        // At the first site that has zones enough.
+        let among = Rules { together: false, ..rules.clone() };
+        let sites = ranked(scene, prices, open, &part, SpreadOver::Region).into_iter();
+        let mut at_sites = sites.map(|(_, site)| {
+            let candidates = scene.inside(&part, SpreadOver::Region, site);
+            spread(scene, prices, open, Part { candidates, ..part.clone() }, &among)
+        });
+        return at_sites.find_map(|parts| parts);
+    }
     if !rules.together && rules.min.is_empty() && rules.share.is_empty() {
         return Some(vec![part]);
     }

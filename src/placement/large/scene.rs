@@ -70,6 +70,14 @@ pub(super) struct Rules {
     pub share: Vec<(SpreadOver, u32)>,
 }
 
+impl Rules {
+    pub fn is_zoned(&self) -> bool {
+        let over = self.min.iter().map(|(over, _)| over);
+        let mut over = over.chain(self.share.iter().map(|(over, _)| over));
+        over.any(|over| *over == SpreadOver::Zone)
+    }
+}
+
 /// A cloud, a site or a zone, by its number.
 pub(super) type Given = Option<(SpreadOver, usize)>;
 
@@ -176,14 +184,6 @@ impl<'a> Scene<'a> {
         };
         for limit in &problem.limits {
             scene.add(&limit.rule)?;
-        }
-        // At one site, and there in several zones: two rules on where one replica is.
-        let is_zoned = |rules: &Rules| {
-            rules.share.iter().any(|(over, _)| *over == SpreadOver::Zone)
-                || rules.min.iter().any(|(over, _)| *over == SpreadOver::Zone)
-        };
-        if scene.rules.iter().any(|rules| rules.together && is_zoned(rules)) {
-            return None;
         }
         scene.count_sites();
         Some(scene)
