@@ -29,8 +29,12 @@ pub(super) fn part(
         let there = costs.entry(&seats.workload).or_default();
         *there.entry(site).or_insert(0.0) += seats.cost_month;
     }
-    let mut is_taken = false;
+    // Who left is elsewhere now.
+    let mut gone: BTreeSet<usize> = BTreeSet::new();
     for [one, other] in pairs(problem) {
+        if gone.contains(&one) || gone.contains(&other) {
+            continue;
+        }
         let [mine, others] = [one, other].map(|demand| {
             costs.get(problem.demands[demand].workload.as_str()).cloned().unwrap_or_default()
         });
@@ -41,22 +45,26 @@ pub(super) fn part(
         }
         let cost = |there: &BTreeMap<&str, f64>| shared.iter().map(|site| there[site]).sum::<f64>();
         let is_one = (cost(&mine) < cost(&others)) == (leaves == Leaves::Cheaper);
-        let leaving = if is_one { one } else { other };
-        for group in groups.iter_mut().filter(|group| group.demands.contains(&leaving)) {
-            let is_shared = |index: &usize| shared.contains(&*problem.candidates[*index].site);
-            let before = group.candidates.len();
-            group.candidates.retain(|index| !is_shared(index));
-            is_taken |= group.candidates.len() < before;
+        let order = if is_one { [one, other] } else { [other, one] };
+        let is_shared = |index: &usize| shared.contains(&*problem.candidates[*index].site);
+        // Who can be nowhere else stays.
+        let leaving = order.into_iter().find_map(|demand| {
+            let at = groups.iter().position(|group| group.demands.contains(&demand))?;
+            (!groups[at].candidates.iter().all(is_shared)).then_some((demand, at))
+        });
+        if let Some((demand, at)) = leaving {
+            groups[at].candidates.retain(|index| !is_shared(index));
+            gone.insert(demand);
         }
     }
-    is_taken
+    !gone.is_empty()
 }
 
 pub(super) fn is_asked(problem: &Problem) -> bool {
     pairs(problem).next().is_some()
 }
 
-fn pairs(problem: &Problem) -> impl Iterator<Item = [usize; 2]> {
+pub(super) fn pairs(problem: &Problem) -> impl Iterator<Item = [usize; 2]> {
     problem.limits.iter().filter_map(|limit| match limit.rule {
         Rule::Apart { demands } => Some(demands),
         _ => None,

@@ -67,11 +67,10 @@ fn stayed(scene: &Scene) -> Vec<(usize, BTreeMap<usize, u32>)> {
             let mut free = scene.places[place].capacity;
             for (workload, count) in node {
                 let Some((group, left)) = group_of.get_mut(workload.as_str()) else { continue };
-                let demand = scene.demand(*group);
-                if demand.candidates.binary_search(&place).is_err() {
+                if scene.groups[*group].candidates.binary_search(&place).is_err() {
                     continue;
                 }
-                let size = demand.size.array();
+                let size = scene.demand(*group).size.array();
                 let stays = (*count).min(*left).min(fitting(&size, &free));
                 take(&mut free, &size, stays);
                 *left -= stays;

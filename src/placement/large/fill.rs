@@ -97,7 +97,7 @@ impl<'a> Market<'a> {
         Market { scene, prices, parts, node, options, value: values, residents }
     }
 
-    /// Where a part may be in a cloud or at a site.
+    /// Where a part may be in a cloud, at a site or in a zone.
     pub fn home(&self, part: usize, over: SpreadOver, section: usize) -> Home {
         let one = &self.parts[part];
         let candidates = self.scene.inside(one, over, section);

@@ -256,7 +256,7 @@ impl<'a, 'b> Improving<'a, 'b> {
         chosen
     }
 
-    /// Gives what is on a wasteful node other clouds or sites, with what must be there too, if that is cheaper.
+    /// Gives what is on a wasteful node other clouds, sites or zones, with what must be there too, if that is cheaper.
     fn regive(&mut self) {
         let worst = self.wasteful.len();
         let at = (0..3).map(|_| self.dice.roll(worst)).min().unwrap_or(0);
@@ -312,8 +312,17 @@ impl<'a, 'b> Improving<'a, 'b> {
             .entry((group, over))
             .or_insert_with(|| sections(&self.market, group, over));
         let free = |all: &[usize], most: usize| -> Vec<usize> {
+            let mut at_site = vec![0; self.market.scene.sites.len()];
+            // One zone of a site costs what another does.
+            let is_new = |section: &usize| {
+                over != SpreadOver::Zone || {
+                    let site = &mut at_site[self.market.scene.site_of_zone[*section]];
+                    *site += 1;
+                    *site <= 2
+                }
+            };
             let free = all.iter().copied().filter(|other| !is_taken(*other));
-            free.take(most).collect()
+            free.filter(is_new).take(most).collect()
         };
         let mut free_ones = free(&sections.best, BEST);
         if parts[part].amount <= 1.0 {
@@ -595,17 +604,7 @@ fn sections(market: &Market, group: usize, over: SpreadOver) -> Sections {
     let ordered = |each: &dyn Fn(u32) -> f64| {
         let each: Vec<f64> = whole.candidates.iter().map(|place| each(*place)).collect();
         let ordered = market.prices.sections(scene, &whole, &each, over, spot);
-        let mut at_site = vec![0; scene.sites.len()];
-        let ordered = ordered.into_iter().map(|(_, section)| section);
-        // One zone of a site costs what another does.
-        let is_new = |section: &usize| {
-            over != SpreadOver::Zone || {
-                let site = &mut at_site[scene.zones[*section]];
-                *site += 1;
-                *site <= 2
-            }
-        };
-        ordered.filter(is_new).collect()
+        ordered.into_iter().map(|(_, section)| section).collect()
     };
     Sections {
         best: ordered(&|place| market.prices.unit(scene, &whole, place)),

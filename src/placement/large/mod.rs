@@ -52,6 +52,9 @@ const NEAR: f64 = 1e-3;
 /// Up to so many, the quick way's trials find what counting nodes would.
 const HANDFUL: usize = 30;
 
+/// What must be apart is asked for again so often.
+const ROUNDS: usize = 20;
+
 /// What is tried.
 pub(super) struct Tries {
     /// The quick way before any program.
@@ -104,7 +107,9 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     let parted = |leaves: Leaves| {
         let mut placement = first.clone();
         let mut groups = groups.clone();
-        while apart::part(problem, &placement, &mut groups, leaves) {
+        let mut rounds = 0;
+        while rounds < ROUNDS && apart::part(problem, &placement, &mut groups, leaves) {
+            rounds += 1;
             placement = once(problem, &groups, &again)?;
         }
         placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
@@ -166,6 +171,7 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
     // What costs the same stays.
     let best = found.into_iter().min_by(|a, b| objective(a).total_cmp(&objective(b)));
     best.map(|mut best| {
+        debug_assert!(bound <= objective(&best) * (1.0 + 1e-9) + 1e-6, "{bound} {:?}", best.proof);
         best.proof = proof(best.objective_month(), best.proof.moves_month, bound, 0);
         best
     })

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::HANDFUL;
+use super::{HANDFUL, apart};
 use crate::placement::reduce::Group;
 use crate::placement::{Placement, traffic};
 use crate::problem::Problem;
 
-/// So many times a pair is asked for again, where workloads are few; otherwise all pairs at once.
+/// So many tries for one pair each, where workloads are few; otherwise all pairs at once.
 const ASKED: usize = 12;
 
 /// A demand, and the sites where it would be near.
@@ -27,14 +27,14 @@ pub(super) fn drawn(
     if groups.len() <= HANDFUL {
         tries.extend(pairs.iter().flat_map(|[from, to]| {
             [
-                vec![near(&placement, problem, *to, *from)],
-                vec![near(&placement, problem, *from, *to)],
+                vec![drawn_to(&placement, problem, *to, *from)],
+                vec![drawn_to(&placement, problem, *from, *to)],
             ]
         }));
         tries.truncate(ASKED);
     } else if !pairs.is_empty() {
-        let called = pairs.iter().map(|[from, to]| near(&placement, problem, *to, *from));
-        let callers = pairs.iter().map(|[from, to]| near(&placement, problem, *from, *to));
+        let called = pairs.iter().map(|[from, to]| drawn_to(&placement, problem, *to, *from));
+        let callers = pairs.iter().map(|[from, to]| drawn_to(&placement, problem, *from, *to));
         tries.extend([called.collect(), callers.collect()]);
     }
     for drawn in tries {
@@ -54,16 +54,19 @@ fn pairs(problem: &Problem, placement: &Placement) -> Vec<[usize; 2]> {
     for (flow, cost) in placement.traffic.iter().zip(each) {
         *costs.entry([&flow.from, &flow.to]).or_insert(0.0) += cost;
     }
+    let is_apart = |pair: &[usize; 2]| {
+        apart::pairs(problem).any(|apart| pair.iter().all(|one| apart.contains(one)))
+    };
     let number = |name: &str| problem.demands.iter().position(|one| one.workload == name);
     let costs = costs.into_iter().filter(|(_, cost)| *cost > 0.0);
     let mut pairs: Vec<([usize; 2], f64)> =
         costs.filter_map(|([from, to], cost)| Some(([number(from)?, number(to)?], cost))).collect();
     pairs.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    pairs.into_iter().map(|(pair, _)| pair).collect()
+    pairs.into_iter().map(|(pair, _)| pair).filter(|pair| !is_apart(pair)).collect()
 }
 
 /// A demand, and the sites where another one is.
-fn near(placement: &Placement, problem: &Problem, demand: usize, other: usize) -> Drawn {
+fn drawn_to(placement: &Placement, problem: &Problem, demand: usize, other: usize) -> Drawn {
     let name = &problem.demands[other].workload;
     let seats = placement.seats.iter().filter(|seats| seats.workload == *name);
     let sites =

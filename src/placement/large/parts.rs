@@ -319,11 +319,11 @@ fn spread(
         // At the first site that has zones enough.
         let among = Rules { together: false, ..rules.clone() };
         let sites = ranked(scene, prices, open, &part, SpreadOver::Region).into_iter();
-        let mut at_sites = sites.map(|(_, site)| {
+        let at_sites = sites.map(|(_, site)| {
             let candidates = scene.inside(&part, SpreadOver::Region, site);
             spread(scene, prices, open, Part { candidates, ..part.clone() }, &among)
         });
-        return at_sites.find_map(|parts| parts);
+        return at_sites.flatten().next();
     }
     if !rules.together && rules.min.is_empty() && rules.share.is_empty() {
         return Some(vec![part]);

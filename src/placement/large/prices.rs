@@ -166,7 +166,7 @@ impl Prices {
     ) -> Vec<(f64, usize)> {
         // Of those where it may not be nothing is known.
         let mut best: Vec<Option<(f64, f64)>> =
-            vec![None; scene.sites.len().max(scene.zones.len())];
+            vec![None; scene.sites.len().max(scene.site_of_zone.len())];
         for (place, seat) in part.candidates.iter().zip(seats) {
             let best = &mut best[scene.section(*place, over)];
             let (any, steady) = best.get_or_insert((f64::INFINITY, f64::INFINITY));

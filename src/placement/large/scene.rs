@@ -20,7 +20,7 @@ pub(super) struct Scene<'a> {
     /// By site: its name and what it counts in the objective, a month.
     pub sites: Vec<(&'a str, f64)>,
     /// By what fails together, sites that are not told apart by zone among them: its site.
-    pub zones: Vec<usize>,
+    pub site_of_zone: Vec<usize>,
     /// Types of GPU, no GPU among them.
     pub kinds: usize,
     /// Limits that several demands share.
@@ -71,6 +71,20 @@ pub(super) struct Rules {
 }
 
 impl Rules {
+    fn share_at_most(&mut self, over: SpreadOver, most: u32) {
+        match self.share.iter_mut().find(|(one, _)| *one == over) {
+            Some((_, before)) => *before = most.min(*before),
+            None => self.share.push((over, most)),
+        }
+    }
+
+    /// Clouds, sites and zones are told apart one at a time.
+    fn is_mixed(&self) -> bool {
+        let min = self.min.iter().map(|(over, _)| over);
+        let mut over = min.chain(self.share.iter().map(|(over, _)| over));
+        over.next().is_some_and(|first| over.any(|other| other != first))
+    }
+
     pub fn is_zoned(&self) -> bool {
         let over = self.min.iter().map(|(over, _)| over);
         let mut over = over.chain(self.share.iter().map(|(over, _)| over));
@@ -131,7 +145,7 @@ impl<'a> Scene<'a> {
         let mut clouds: BTreeMap<&str, usize> = BTreeMap::new();
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut sites_of_zones = Vec::new();
+        let mut site_of_zone = Vec::new();
         let mut kinds: BTreeMap<Option<&str>, usize> = BTreeMap::new();
         let weigh = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
         let mut sites = Vec::new();
@@ -144,8 +158,8 @@ impl<'a> Scene<'a> {
             let next = clouds.len();
             let cloud = *clouds.entry(&candidate.offering.cloud).or_insert(next);
             let zone = *zones.entry(&candidate.zone).or_insert_with(|| {
-                sites_of_zones.push(site);
-                sites_of_zones.len() - 1
+                site_of_zone.push(site);
+                site_of_zone.len() - 1
             });
             let next = kinds.len();
             let kind = *kinds.entry(candidate.offering.gpu_type.as_deref()).or_insert(next);
@@ -162,7 +176,7 @@ impl<'a> Scene<'a> {
         });
         let places = places.collect();
         let rules = vec![Rules::default(); problem.demands.len()];
-        let (zones, kinds) = (sites_of_zones, kinds.len());
+        let kinds = kinds.len();
         let caps = Vec::new();
         let least_sites = 0.0;
         let candidates = groups.iter().map(|group| {
@@ -176,7 +190,7 @@ impl<'a> Scene<'a> {
             candidates,
             places,
             sites,
-            zones,
+            site_of_zone,
             kinds,
             caps,
             rules,
@@ -184,6 +198,14 @@ impl<'a> Scene<'a> {
         };
         for limit in &problem.limits {
             scene.add(&limit.rule)?;
+        }
+        let is_unknown = |(rules, demand): (&Rules, &Demand)| {
+            let is_load = matches!(demand.amount, Amount::Load(_));
+            let is_spread = !rules.min.is_empty() || !rules.share.is_empty();
+            rules.is_mixed() || is_load && is_spread
+        };
+        if scene.rules.iter().zip(&problem.demands).any(is_unknown) {
+            return None;
         }
         scene.count_sites();
         Some(scene)
@@ -224,10 +246,11 @@ impl<'a> Scene<'a> {
                 };
                 let rules = &mut self.rules[*demand];
                 match min {
+                    0 | 1 => {}
                     2 => rules.min.push((SpreadOver::Zone, 2)),
                     _ => {
-                        let most = replicas.saturating_sub(1) / (min - 1).max(1);
-                        rules.share.push((SpreadOver::Zone, most));
+                        let most = replicas.saturating_sub(1) / (min - 1);
+                        rules.share_at_most(SpreadOver::Zone, most);
                     }
                 }
             }
@@ -236,7 +259,7 @@ impl<'a> Scene<'a> {
                 self.rules[*demand].min.push((*over, *min as usize));
             }
             Rule::SpreadShare { demand, over, max_replicas, .. } => {
-                self.rules[*demand].share.push((*over, *max_replicas));
+                self.rules[*demand].share_at_most(*over, *max_replicas);
             }
             // What the checker finds broken goes the general way, and so does what needs explaining.
             Rule::MaxReplicas { .. } => {}

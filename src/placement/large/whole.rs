@@ -7,7 +7,7 @@
 //! Demands that share no place are programs apart. Where most of the money is, the program is solved; for the others
 //! the resource prices' bound is good enough. A limit that counts nodes of both is priced in both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::unionfind::UnionFind;
 
@@ -18,7 +18,7 @@ use super::prices::{Class, Prices, classes};
 use super::scene::{Part, Scene};
 use crate::config::SpreadOver;
 use crate::placement::model::{Effort, Model, Outcome, Pains, Sense};
-use crate::placement::packing::fitting;
+use crate::placement::packing::{Amounts, fitting};
 
 /// Up to so many pairs of a class and a place a program takes seconds.
 const MANY: usize = 80_000;
@@ -29,6 +29,8 @@ const WORTH_FEW: f64 = 0.005;
 const WORTH: f64 = 0.05;
 /// A node that a class alone fills less than so far is said not to be divisible, where there are many pairs.
 const FULL: f64 = 0.8;
+/// So many sums of sizes are looked at.
+const STEPS: u64 = 2_000;
 
 pub(super) struct Whole {
     /// No placement's objective is less.
@@ -175,7 +177,8 @@ impl<'a> Program<'a> {
     /// Nodes of the places that a family may use.
     fn rent(&mut self, family: &[&Class]) {
         self.is_small = family.iter().map(|class| class.seats.len()).sum::<usize>() <= FEW;
-        let replicas: f64 = family.iter().map(|class| class.part.amount).sum();
+        let members = family.iter().flat_map(|class| &class.members);
+        let replicas: f64 = members.map(|(part, _)| self.parts[*part].amount.ceil()).sum();
         for (at, _) in family.iter().flat_map(|class| &class.seats) {
             if self.nodes.contains_key(at) {
                 continue;
@@ -229,10 +232,8 @@ impl<'a> Program<'a> {
             for (amounts, size) in amounts.iter_mut().zip(part.size) {
                 amounts.push((column, size as f64));
             }
-            let fits = class.members.iter().map(|(member, scale)| {
-                f64::from(fitting(&self.parts[*member].size, &place.capacity)) * scale
-            });
-            let fit = fits.fold(0.0, f64::max).min(most_together);
+            let sizes = class.members.iter().map(|(member, _)| self.parts[*member].size);
+            let fit = most_on(sizes, &place.capacity).min(most_together);
             let (fit, full) = match self.is_small {
                 true => (fit.min(part.amount), 1.0 - 1e-9),
                 false => (fit, FULL),
@@ -340,5 +341,50 @@ impl<'a> Program<'a> {
             }
         }
         Some(())
+    }
+}
+
+/// Of replicas of these sizes in any mixture, how many fit onto a node at most; in units of the first.
+fn most_on(sizes: impl Iterator<Item = Amounts>, capacity: &Amounts) -> f64 {
+    let sizes: Vec<Amounts> = sizes.collect();
+    let first = sizes[0];
+    if sizes.iter().all(|size| *size == first) {
+        return f64::from(fitting(&first, capacity));
+    }
+    // Of what the first takes, which sums there are.
+    let Some(k) = (0..first.len()).find(|k| first[*k] > 0) else { return f64::INFINITY };
+    let sizes: BTreeSet<u64> = sizes.iter().map(|size| size[k]).collect();
+    let step = sizes.iter().copied().fold(0, gcd);
+    let steps = capacity[k] / step.max(1);
+    if sizes.contains(&0) || steps > STEPS {
+        return f64::INFINITY;
+    }
+    let mut is_sum = vec![true];
+    for sum in 1..=steps {
+        is_sum.push(
+            sizes.iter().any(|size| size / step <= sum && is_sum[(sum - size / step) as usize]),
+        );
+    }
+    let most = is_sum.iter().rposition(|is_sum| *is_sum).unwrap_or(0);
+    (most as u64 * step) as f64 / first[k] as f64
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixtures_fill_a_node_better_than_one_size() {
+        let most = |sizes: &[u64], has: u64| {
+            most_on(sizes.iter().map(|gpus| [*gpus, 1, 1, 1]), &[has, 100, 100, 100])
+        };
+        assert_eq!(most(&[3], 8), 2.0);
+        assert_eq!(most(&[3, 5], 8), 8.0 / 3.0);
+        assert_eq!(most(&[6, 4], 9), 8.0 / 6.0);
+        assert_eq!(most(&[4, 6], 3), 0.0);
     }
 }
