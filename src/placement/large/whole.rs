@@ -232,8 +232,7 @@ impl<'a> Program<'a> {
             for (amounts, size) in amounts.iter_mut().zip(part.size) {
                 amounts.push((column, size as f64));
             }
-            let sizes = class.members.iter().map(|(member, _)| self.parts[*member].size);
-            let fit = most_on(sizes, &place.capacity).min(most_together);
+            let fit = self.fit(class, &place.capacity, aim).min(most_together);
             let (fit, full) = match self.is_small {
                 true => (fit.min(part.amount), 1.0 - 1e-9),
                 false => (fit, FULL),
@@ -254,6 +253,22 @@ impl<'a> Program<'a> {
         self.sites.entry(part.group).or_default().insert(site, is_there);
         all.push((is_there, -part.amount));
         self.model.row(all, Sense::AtLeast, 0.0);
+    }
+
+    /// How much of a class is on one node at most.
+    fn fit(&self, class: &Class, capacity: &Amounts, aim: Aim) -> f64 {
+        let sizes = class.members.iter().map(|(member, _)| self.parts[*member].size);
+        match aim {
+            Aim::Bound => most_on(sizes, capacity),
+            // Of one size alone: what mixtures save is found when replicas are put onto nodes.
+            Aim::Nodes => {
+                let scales = class.members.iter().map(|(_, scale)| scale);
+                let fits = sizes
+                    .zip(scales)
+                    .map(|(size, scale)| f64::from(fitting(&size, capacity)) * scale);
+                fits.fold(0.0, f64::max)
+            }
+        }
     }
 
     /// How many replicas of a class the rules of its demand let be in one zone, and so on one node.
