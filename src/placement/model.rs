@@ -136,10 +136,13 @@ impl Model {
 
     /// Minimises; `start`, where given, is a solution to begin with.
     pub fn minimise(&self, objective: &[f64], start: Option<&[f64]>, effort: Effort) -> Outcome {
+        let plain = || self.run(objective, start, effort, "off");
         // Now and then the presolver loses its way and HiGHS says just "Error"; without it, it does not.
-        let presolve = if effort.pains == Pains::Fewest { "off" } else { "choose" };
-        let solved = self.run(objective, start, effort, presolve);
-        match solved.or_else(|_| self.run(objective, start, effort, "off")) {
+        let solved = match effort.pains {
+            Pains::Fewest => plain(),
+            _ => self.run(objective, start, effort, "choose").or_else(|_| plain()),
+        };
+        match solved {
             Ok(solved) => self.outcome(&solved),
             Err(words) => Outcome::Unsolved(words),
         }

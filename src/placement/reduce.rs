@@ -106,6 +106,14 @@ fn pair(rule: &Rule) -> impl Iterator<Item = usize> + use<> {
     demands.into_iter().flatten()
 }
 
+/// The demands that must not share a site, in pairs.
+pub(super) fn apart(problem: &Problem) -> impl Iterator<Item = [usize; 2]> {
+    problem.limits.iter().filter_map(|limit| match limit.rule {
+        Rule::Apart { demands } => Some(demands),
+        _ => None,
+    })
+}
+
 /// Whatever else of a demand's needs costs or counts: charges by cloud, and CPUs as capacity counts them.
 fn charges_key(problem: &Problem, demand: usize) -> (u64, Vec<u64>) {
     let needs = &problem.demands[demand].needs;
@@ -194,11 +202,7 @@ impl<'a> Cover<'a> {
                 }
             }
         }
-        let apart = problem.limits.iter().filter_map(|limit| match limit.rule {
-            Rule::Apart { demands } => Some(demands),
-            _ => None,
-        });
-        let apart = apart.flatten().collect();
+        let apart = apart(problem).flatten().collect();
         Cover { problem, groups, users, limits, apart, talking: talking(problem) }
     }
 

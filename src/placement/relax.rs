@@ -57,13 +57,16 @@ fn relaxed(formulation: &mut Formulation) -> Result<Packed, String> {
     let sum = |terms: &[(usize, f64)], packed: &Packed| -> f64 {
         terms.iter().map(|(column, factor)| packed.values[*column] * factor).sum()
     };
-    for (number, terms) in [numbers, amounts].into_iter().enumerate() {
+    let hold_least = |formulation: &mut Formulation, terms: Vec<(usize, f64)>| {
         let packed = packed(search::best(formulation, objective(&terms), None, effort))?;
-        if number == 1 && formulation.model.columns.len() > MANY {
-            return Ok(packed);
-        }
         let least = sum(&terms, &packed) + 1e-6;
         formulation.model.row(terms, super::model::Sense::AtMost, least);
+        Ok::<Packed, String>(packed)
+    };
+    hold_least(formulation, numbers)?;
+    let least = hold_least(formulation, amounts)?;
+    if formulation.model.columns.len() > MANY {
+        return Ok(least);
     }
     packed(search::best(formulation, |f| f.cost.clone(), None, effort))
 }

@@ -44,8 +44,8 @@ pub(super) struct Home {
 }
 
 /// Places by what a replica stands for, and by what it costs alone.
-const BEST: usize = 8;
-const ALONE: usize = 4;
+pub(super) const BEST: usize = 8;
+pub(super) const ALONE: usize = 4;
 
 /// How much is placed, and how much of limits is taken.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::fill::{Content, Home, Market, Node, Taken, ratio, take};
+use super::fill::{ALONE, BEST, Content, Home, Market, Node, Taken, ratio, take};
 use super::scene::{Given, Part};
 use crate::config::SpreadOver;
 use crate::placement::packing::fitting;
@@ -294,8 +294,6 @@ impl<'a, 'b> Improving<'a, 'b> {
 
     /// A section where a part with a rule is not yet, one of the best, and the parts that must go there with it.
     fn elsewhere_for(&mut self, part: usize) -> Option<(Vec<usize>, SpreadOver, usize)> {
-        const BEST: usize = 8;
-        const ALONE: usize = 4;
         let parts = &self.market.parts;
         let (over, section) = parts[part].given?;
         let group = parts[part].group;

@@ -97,6 +97,9 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
 /// proves holds for all of them.
 pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
     let first = once(problem, groups, tries)?;
+    if problem.traffic.is_empty() && !apart::is_asked(problem) {
+        return Some(first);
+    }
     let bound = first.proof.bound_month;
     // One proof is enough.
     let again = Tries { bounded: false, ..*tries };
@@ -107,9 +110,10 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     let parted = |leaves: Leaves| {
         let mut placement = first.clone();
         let mut groups = groups.clone();
-        let mut rounds = 0;
-        while rounds < ROUNDS && apart::part(problem, &placement, &mut groups, leaves) {
-            rounds += 1;
+        for _ in 0..ROUNDS {
+            if !apart::part(problem, &placement, &mut groups, leaves) {
+                break;
+            }
             placement = once(problem, &groups, &again)?;
         }
         placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HANDFUL, apart};
-use crate::placement::reduce::Group;
+use super::HANDFUL;
+use crate::placement::reduce::{self, Group};
 use crate::placement::{Placement, traffic};
 use crate::problem::Problem;
 
@@ -22,21 +22,18 @@ pub(super) fn drawn(
     ask: impl Fn(&[Group]) -> Option<Placement>,
 ) -> (Placement, Vec<Group>) {
     let mut groups = groups.to_vec();
-    let mut tries: Vec<Vec<Drawn>> = Vec::new();
     let pairs = pairs(problem, &placement);
-    if groups.len() <= HANDFUL {
-        tries.extend(pairs.iter().flat_map(|[from, to]| {
-            [
-                vec![drawn_to(&placement, problem, *to, *from)],
-                vec![drawn_to(&placement, problem, *from, *to)],
-            ]
-        }));
-        tries.truncate(ASKED);
-    } else if !pairs.is_empty() {
-        let called = pairs.iter().map(|[from, to]| drawn_to(&placement, problem, *to, *from));
-        let callers = pairs.iter().map(|[from, to]| drawn_to(&placement, problem, *from, *to));
-        tries.extend([called.collect(), callers.collect()]);
-    }
+    let called = pairs.iter().map(|[from, to]| drawn_to(&placement, problem, *to, *from));
+    let callers = pairs.iter().map(|[from, to]| drawn_to(&placement, problem, *from, *to));
+    let tries: Vec<Vec<Drawn>> = match groups.len() <= HANDFUL {
+        true => called
+            .zip(callers)
+            .flat_map(Into::<[_; 2]>::into)
+            .map(|one| vec![one])
+            .take(ASKED)
+            .collect(),
+        false => vec![called.collect(), callers.collect()],
+    };
     for drawn in tries {
         let Some(fewer) = inside(problem, &groups, &drawn) else { continue };
         let Some(found) = ask(&fewer) else { continue };
@@ -55,7 +52,7 @@ fn pairs(problem: &Problem, placement: &Placement) -> Vec<[usize; 2]> {
         *costs.entry([&flow.from, &flow.to]).or_insert(0.0) += cost;
     }
     let is_apart = |pair: &[usize; 2]| {
-        apart::pairs(problem).any(|apart| pair.iter().all(|one| apart.contains(one)))
+        reduce::apart(problem).any(|apart| pair.iter().all(|one| apart.contains(one)))
     };
     let number = |name: &str| problem.demands.iter().position(|one| one.workload == name);
     let costs = costs.into_iter().filter(|(_, cost)| *cost > 0.0);

@@ -27,9 +27,7 @@ pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
     for group in 0..scene.groups.len() {
         let whole = scene.part(group);
         let rules = scene.rules(group);
-        let shared = rules.share.iter().map(|(over, _)| *over);
-        let told = rules.min.iter().map(|(over, _)| *over).chain(shared);
-        let told = told.chain(rules.together.then_some(SpreadOver::Region));
+        let told = rules.spread_over().chain(rules.together.then_some(SpreadOver::Region));
         // Sites are parts of clouds, and zones of sites.
         let Some(over) = told.max_by_key(|over| match over {
             SpreadOver::Cloud => 0,
@@ -258,8 +256,8 @@ fn by_price(
     group: Part,
 ) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
-    let mut spot = scene.rules(group.group).spot;
     let rules = scene.rules(group.group);
+    let mut spot = rules.spot;
     for part in spread(scene, prices, open, group, rules)? {
         let divided = off_spot(scene, part.clone(), spot);
         if let Some(left) = &mut spot {
@@ -337,9 +335,6 @@ fn spread(
     let sections = ranked(scene, prices, open, &part, over);
     let min = rules.min.first().map_or(1, |(_, min)| *min);
     let share = rules.share.first().map_or(f64::INFINITY, |(_, share)| f64::from(*share));
-    if !part.rates.is_empty() && !rules.together {
-        return None;
-    }
     let one = |section: usize, amount: f64| {
         let candidates = scene.inside(&part, over, section);
         Part { amount, candidates, given: Some((over, section)), ..part.clone() }

@@ -118,9 +118,7 @@ impl Prices {
             let sections = self.sections(scene, part, &seats, *over, None);
             let others: f64 = sections.iter().take(*min).skip(1).map(|(seat, _)| seat).sum();
             let spread = others + all * (part.amount - (*min as f64 - 1.0));
-            if part.rates.is_empty() {
-                least = least.max(spread);
-            }
+            least = least.max(spread);
         }
         for (over, share) in &rules.share {
             let mut left = part.amount;

@@ -78,17 +78,20 @@ impl Rules {
         }
     }
 
+    /// What each rule on spreading tells apart.
+    pub fn spread_over(&self) -> impl Iterator<Item = SpreadOver> {
+        let min = self.min.iter().map(|(over, _)| *over);
+        min.chain(self.share.iter().map(|(over, _)| *over))
+    }
+
     /// Clouds, sites and zones are told apart one at a time.
     fn is_mixed(&self) -> bool {
-        let min = self.min.iter().map(|(over, _)| over);
-        let mut over = min.chain(self.share.iter().map(|(over, _)| over));
+        let mut over = self.spread_over();
         over.next().is_some_and(|first| over.any(|other| other != first))
     }
 
     pub fn is_zoned(&self) -> bool {
-        let over = self.min.iter().map(|(over, _)| over);
-        let mut over = over.chain(self.share.iter().map(|(over, _)| over));
-        over.any(|over| *over == SpreadOver::Zone)
+        self.spread_over().any(|over| over == SpreadOver::Zone)
     }
 }
 
@@ -201,8 +204,7 @@ impl<'a> Scene<'a> {
         }
         let is_unknown = |(rules, demand): (&Rules, &Demand)| {
             let is_load = matches!(demand.amount, Amount::Load(_));
-            let is_spread = !rules.min.is_empty() || !rules.share.is_empty();
-            rules.is_mixed() || is_load && is_spread
+            rules.is_mixed() || is_load && rules.spread_over().next().is_some()
         };
         if scene.rules.iter().zip(&problem.demands).any(is_unknown) {
             return None;

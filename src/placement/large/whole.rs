@@ -277,7 +277,7 @@ impl<'a> Program<'a> {
         let rules = self.scene.rules(part.group);
         let is_one =
             class.members.iter().all(|(member, _)| self.parts[*member].group == part.group);
-        if !is_one || !part.rates.is_empty() {
+        if !is_one {
             return f64::INFINITY;
         }
         let amount = self.scene.part(part.group).amount;
