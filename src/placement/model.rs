@@ -165,25 +165,7 @@ impl Model {
             }
             _ => vec![0.0; self.rows.len()],
         };
-        let mut bound = 0.0;
-        let mut extra = objective.to_vec();
-        for (row, multiplier) in self.rows.iter().zip(multipliers) {
-            let multiplier = match row.sense {
-                Sense::AtMost => multiplier.min(0.0),
-                Sense::AtLeast => multiplier.max(0.0),
-                Sense::Equal => multiplier,
-            };
-            bound += multiplier * row.right;
-            for (column, factor) in &row.terms {
-                extra[*column] -= multiplier * factor;
-            }
-        }
-        for (extra, column) in extra.iter_mut().zip(&self.columns) {
-            // A column that would pay for itself is taken in full.
-            bound += extra.min(0.0) * column.upper;
-            *extra = extra.max(0.0);
-        }
-        Some(Relaxed { bound, extra })
+        Some(lagrangian(&self.columns, self.rows.iter(), objective, &multipliers))
     }
 
     fn run(
@@ -256,10 +238,48 @@ impl Model {
     }
 }
 
+/// What multipliers of rows prove.
+pub(super) fn lagrangian<'a>(
+    columns: &[Column],
+    rows: impl Iterator<Item = &'a Row>,
+    objective: &[f64],
+    multipliers: &[f64],
+) -> Relaxed {
+    let mut bound = 0.0;
+    let mut extra = objective.to_vec();
+    for (row, multiplier) in rows.zip(multipliers) {
+        let multiplier = match row.sense {
+            Sense::AtMost => multiplier.min(0.0),
+            Sense::AtLeast => multiplier.max(0.0),
+            Sense::Equal => *multiplier,
+        };
+        bound += multiplier * row.right;
+        for (column, factor) in &row.terms {
+            extra[*column] -= multiplier * factor;
+        }
+    }
+    for (extra, column) in extra.iter_mut().zip(columns) {
+        // A column that would pay for itself is taken in full.
+        bound += extra.min(0.0) * column.upper;
+        *extra = extra.max(0.0);
+    }
+    Relaxed { bound, extra }
+}
+
 /// A linear program that grows and is solved again from where it ended.
 pub(super) struct Growing {
+    /// `None` once the solver has failed.
     solver: Option<highs::Model>,
+    columns: Vec<highs::Col>,
     rows: Vec<highs::Row>,
+}
+
+/// What a linear program's optimum is.
+pub(super) struct Optimum {
+    /// By column.
+    pub values: Vec<f64>,
+    /// By row.
+    pub multipliers: Vec<f64>,
 }
 
 impl Growing {
@@ -274,27 +294,62 @@ impl Growing {
         let rows = rows.collect();
         let mut solver = problem.try_optimise(highs::Sense::Minimise).ok()?;
         settle(&mut solver);
-        Some(Growing { solver: Some(solver), rows })
+        Some(Growing { solver: Some(solver), columns: Vec::new(), rows })
+    }
+
+    /// The linear relaxation of a model.
+    pub fn relaxation(model: &Model, objective: &[f64]) -> Option<Growing> {
+        let mut this = Growing::new(model.rows.iter().map(|row| (row.sense, row.right)))?;
+        let mut terms: Vec<Vec<(usize, f64)>> = vec![Vec::new(); model.columns.len()];
+        for (number, row) in model.rows.iter().enumerate() {
+            row.terms.iter().for_each(|(column, factor)| terms[*column].push((number, *factor)));
+        }
+        for ((column, cost), terms) in model.columns.iter().zip(objective).zip(terms) {
+            this.column(*cost, column.upper, terms.into_iter());
+        }
+        Some(this)
     }
 
     /// Adds a column from 0 to `upper`; terms are by row.
     pub fn column(&mut self, cost: f64, upper: f64, terms: impl Iterator<Item = (usize, f64)>) {
         let Some(solver) = &mut self.solver else { return };
         let terms = terms.map(|(row, factor)| (self.rows[row], factor));
-        if solver.try_add_column(cost, 0.0..=upper, terms).is_err() {
-            self.solver = None;
+        match solver.try_add_column(cost, 0.0..=upper, terms) {
+            Ok(column) => self.columns.push(column),
+            Err(_) => self.solver = None,
         }
     }
 
-    /// The multipliers of the rows at the optimum. `None` where there is none or the solver fails.
-    pub fn solve(&mut self) -> Option<Vec<f64>> {
-        let solved = self.solver.take()?.try_solve().ok()?;
-        if solved.status() != HighsModelStatus::Optimal {
-            return None;
+    pub fn row(&mut self, row: &Row) {
+        let Some(solver) = &mut self.solver else { return };
+        let terms = row.terms.iter().map(|(column, factor)| (self.columns[*column], *factor));
+        let added = match row.sense {
+            Sense::AtMost => solver.try_add_row(..=row.right, terms),
+            Sense::AtLeast => solver.try_add_row(row.right.., terms),
+            Sense::Equal => solver.try_add_row(row.right..=row.right, terms),
+        };
+        match added {
+            Ok(row) => self.rows.push(row),
+            Err(_) => self.solver = None,
         }
-        let multipliers = solved.get_solution().dual_rows().to_vec();
+    }
+
+    pub fn within(&mut self, column: usize, lower: f64, upper: f64) {
+        if let Some(solver) = &mut self.solver {
+            solver.change_column_bounds(self.columns[column], lower..=upper);
+        }
+    }
+
+    /// `None` where there is no optimum or the solver fails.
+    pub fn solve(&mut self) -> Option<Optimum> {
+        let solved = self.solver.take()?.try_solve().ok()?;
+        let optimum = (solved.status() == HighsModelStatus::Optimal).then(|| {
+            let solution = solved.get_solution();
+            let values = solution.columns().to_vec();
+            Optimum { values, multipliers: solution.dual_rows().to_vec() }
+        });
         self.solver = Some(solved.into());
-        Some(multipliers)
+        optimum
     }
 }
 

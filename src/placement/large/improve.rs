@@ -60,11 +60,19 @@ struct Moved {
 const TRIALS: usize = 80;
 const LEAST: usize = 1_000;
 const MOST: usize = 60_000;
-/// Of all runs, and how many runs at most.
+/// Of all runs, and how many runs at most: where nothing else finds nodes, and where something does.
 const ALL: usize = 119_000;
-const RUNS: usize = 12;
+pub(super) const RUNS: usize = 12;
+pub(super) const FEW_RUNS: usize = 4;
 /// So many that find the same leave little hope for another.
 const AGREED: usize = 3;
+
+/// A cost is near enough when so little of it is above the bound.
+#[derive(Clone, Copy)]
+pub(super) struct Near {
+    pub bound: f64,
+    pub part: f64,
+}
 
 /// The cheapest nodes that a few runs find, and where parts are in them. No other run is made for what one leaves of the
 /// cost so near the bound.
@@ -72,8 +80,8 @@ pub(super) fn improved(
     market: &Market,
     nodes: &[Node],
     taken: &Taken,
-    bound: f64,
-    near: f64,
+    runs: usize,
+    near: Near,
 ) -> (Vec<Part>, Vec<Node>) {
     let mut known = Known::default();
     known.siblings.resize_with(market.scene.groups.len(), Vec::new);
@@ -85,10 +93,10 @@ pub(super) fn improved(
     };
     let (mut least, mut parts, mut best) = run(0);
     // The fewer nodes there are, the more one bad turn costs.
-    let runs = (ALL / trials(nodes.len())).clamp(2, RUNS);
+    let runs = (ALL / trials(nodes.len())).clamp(2, runs);
     let mut agreed = 1;
     for seed in 1..runs as u64 {
-        if least - bound <= near * least || agreed == AGREED {
+        if least - near.bound <= near.part * least || agreed == AGREED {
             break;
         }
         let (cost, other, nodes) = run(seed);

@@ -28,6 +28,7 @@ use crate::problem::{Limit, Problem, Rule};
 mod apart;
 mod continued;
 mod cover;
+mod cuts;
 mod fill;
 mod improve;
 mod loads;
@@ -41,6 +42,7 @@ mod whole;
 use apart::Leaves;
 use cover::Cover;
 use fill::{Market, Node};
+use improve::Near;
 use prices::Prices;
 use scene::{Part, Scene};
 
@@ -49,6 +51,8 @@ use scene::{Part, Scene};
 const FEW: usize = 300;
 const NEAR_FEW: f64 = 2e-3;
 const NEAR: f64 = 1e-3;
+/// Beyond so many, what a search of programs finds better than rounding is worth its time.
+const SOME: usize = 150;
 /// Up to so many, the quick way's trials find what counting nodes would.
 const HANDFUL: usize = 30;
 
@@ -84,6 +88,8 @@ impl Tries {
 enum Aim {
     /// A number that no placement's objective is below.
     Bound,
+    /// The same with more work.
+    Proof,
     /// How many nodes of which places a good placement has.
     Nodes,
 }
@@ -152,7 +158,8 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         let parts = parts::priced(&scene, &prices, &open)?;
         let market = Market::new(&scene, parts, &prices, &cover.kept);
         let (nodes, taken) = market.fill(Vec::new(), market.untaken())?;
-        sound(improve::improved(&market, &nodes, &taken, bound, tries.near))
+        let runs = if tries.counted { improve::FEW_RUNS } else { improve::RUNS };
+        sound(improve::improved(&market, &nodes, &taken, runs, Near { bound, part: tries.near }))
     };
     let mut found = Vec::new();
     if problem.last.is_some() {
@@ -161,16 +168,22 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
     if tries.quick && !is_near(&found, bound) {
         found.extend(quick(bound));
     }
+    let proven = |aim: Aim, bound: f64| {
+        let parts = parts::certain(&scene, &prices, &open, aim, bound);
+        let whole = whole::solved(&scene, &parts, &prices, aim);
+        whole.map_or(bound, |whole| whole.bound.max(bound))
+    };
     if tries.bounded && !is_near(&found, bound) {
-        let parts = parts::certain(&scene, &prices, &open, Aim::Bound, bound);
-        let whole = whole::solved(&scene, &parts, &prices, Aim::Bound);
-        bound = whole.map_or(bound, |whole| whole.bound.max(bound));
+        bound = proven(Aim::Bound, bound);
     }
     if tries.counted && !is_near(&found, bound) {
         found.extend(counted(&scene, &prices, &open, &cover, bound).and_then(sound));
     }
     if found.is_empty() && !tries.quick {
         found.extend(quick(bound));
+    }
+    if tries.bounded && groups.len() > SOME && !is_near(&found, bound) {
+        bound = proven(Aim::Proof, bound);
     }
     // What costs the same stays.
     let best = found.into_iter().min_by(|a, b| objective(a).total_cmp(&objective(b)));
@@ -211,9 +224,10 @@ fn counted(
     let whole = whole::solved(scene, &parts, prices, Aim::Nodes)?;
     let parts = parts::settled(scene, prices, open, parts, &whole)?;
     let market = Market::new(scene, parts, prices, &cover.kept);
-    let (nodes, taken) = rounding::nodes(&market, &whole.nodes);
+    let (nodes, taken) = rounding::nodes(&market, &whole.nodes, scene.groups.len() > SOME);
     let (nodes, taken) = market.fill(nodes, taken)?;
-    Some(improve::improved(&market, &nodes, &taken, bound, NEAR))
+    let near = Near { bound, part: NEAR };
+    Some(improve::improved(&market, &nodes, &taken, improve::FEW_RUNS, near))
 }
 
 /// Sites where some part's replicas stand for least.

@@ -289,7 +289,7 @@ impl<'a> Program<'a> {
 
     fn solve(&mut self) -> Option<()> {
         for _ in 0..ROUNDS {
-            let multipliers = self.growing.solve()?;
+            let multipliers = self.growing.solve()?.multipliers;
             for (resources, rows) in self.resources.iter_mut().zip(&self.rows) {
                 *resources = rows.map(|row| row.map_or(0.0, |row| (-multipliers[row]).max(0.0)));
             }

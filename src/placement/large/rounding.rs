@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::fill::{Market, Node, Taken, take};
 use super::scene::Part;
-use crate::placement::model::{Effort, Model, Outcome, Pains, Sense};
+use crate::placement::model::{Effort, Growing, Model, Outcome, Pains, Sense};
 use crate::placement::packing::{Amounts, fitting};
 
 /// What waits in the end costs a little, so that little effort is enough.
@@ -22,6 +22,8 @@ struct Rounding<'a, 'b> {
     /// By place: which of the nodes are there.
     at: BTreeMap<usize, Range<usize>>,
     taken: Taken,
+    /// Whether the programs that divide count whole replicas of the level that is placed.
+    is_whole: bool,
 }
 
 /// Parts that may be at the same places and take in proportion.
@@ -36,9 +38,13 @@ struct Alike {
 }
 
 /// Nodes with what fits onto them, and what is left. Nodes that stay empty are given back.
-pub(super) fn nodes(market: &Market, counts: &BTreeMap<usize, u32>) -> (Vec<Node>, Taken) {
-    let mut this =
-        Rounding { market, nodes: Vec::new(), at: BTreeMap::new(), taken: market.untaken() };
+pub(super) fn nodes(
+    market: &Market,
+    counts: &BTreeMap<usize, u32>,
+    is_whole: bool,
+) -> (Vec<Node>, Taken) {
+    let (nodes, at, taken) = (Vec::new(), BTreeMap::new(), market.untaken());
+    let mut this = Rounding { market, nodes, at, taken, is_whole };
     for (&place, &count) in counts {
         let count = market.room(place, &[], &this.taken, count);
         market.count(place, &[], &mut this.taken, f64::from(count));
@@ -171,8 +177,12 @@ impl Rounding<'_, '_> {
                 model.row(row, Sense::AtMost, free as f64);
             }
         }
-        let Outcome::Solved { values, .. } = model.minimise(&cost, None, EFFORT) else {
-            return None;
+        let values = match self.is_whole {
+            true => match model.minimise(&cost, None, EFFORT) {
+                Outcome::Solved { values, .. } => values,
+                Outcome::Infeasible | Outcome::Unsolved(_) => return None,
+            },
+            false => Growing::relaxation(&model, &cost)?.solve()?.values,
         };
         let amounts = columns.into_iter();
         Some(amounts.map(|mine| mine.into_iter().map(|column| values[column]).collect()).collect())

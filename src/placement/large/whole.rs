@@ -13,6 +13,7 @@ use petgraph::unionfind::UnionFind;
 
 use super::Aim;
 use super::cover::Cover;
+use super::cuts::Divided;
 use super::parts::{Asked, asked};
 use super::prices::{Class, Prices, classes};
 use super::scene::{Part, Scene};
@@ -24,6 +25,11 @@ use crate::placement::packing::{Amounts, fitting};
 const MANY: usize = 80_000;
 /// Up to so many it takes some hundredths of a second.
 const FEW: usize = 400;
+/// A search among so many columns is worth its time for few groups too.
+const SEARCHED: usize = 1_000;
+/// Where a search ends, and where it does for a few hundred groups.
+const GAP: f64 = 3e-4;
+const GAP_FEW: f64 = 1e-3;
 /// Of all money, what such a program is made for at least, and a larger one.
 const WORTH_FEW: f64 = 0.005;
 const WORTH: f64 = 0.05;
@@ -33,7 +39,7 @@ const FULL: f64 = 0.8;
 const STEPS: u64 = 2_000;
 
 pub(super) struct Whole {
-    /// No placement's objective is less.
+    /// No placement's objective is less, where that was asked for.
     pub bound: f64,
     /// By part: places, and how many replicas are there.
     pub there: Vec<Vec<(usize, u32)>>,
@@ -215,13 +221,14 @@ impl<'a> Program<'a> {
             _ => None,
         };
         let most_together = self.most_together(class);
+        let is_whole = !self.is_small && self.is_whole(class);
         let mut seats = Vec::new();
         for (at, _) in &class.seats {
             let index = self.cover.kept[*at];
             let place = &self.scene.places[index];
             let uses = place.caps.iter().map(|cap| (*cap, self.scene.seat_use(*cap, part)));
             let uses: Terms = uses.collect();
-            let column = self.column(part.amount, false, 0.0, &uses);
+            let column = self.column(part.amount, is_whole, 0.0, &uses);
             seats.push(column);
             if let Some((over, most)) = spread {
                 let section = (part.group, self.scene.section(index as u32, over));
@@ -255,11 +262,18 @@ impl<'a> Program<'a> {
         self.model.row(all, Sense::AtLeast, 0.0);
     }
 
+    /// Whether whole replicas of all members are whole in units of the first.
+    fn is_whole(&self, class: &Class) -> bool {
+        let is_whole = |number: f64| (number - number.round()).abs() < 1e-9;
+        let mut members = class.members.iter();
+        members.all(|(part, scale)| is_whole(*scale) && is_whole(self.parts[*part].amount))
+    }
+
     /// How much of a class is on one node at most.
     fn fit(&self, class: &Class, capacity: &Amounts, aim: Aim) -> f64 {
         let sizes = class.members.iter().map(|(member, _)| self.parts[*member].size);
         match aim {
-            Aim::Bound => most_on(sizes, capacity),
+            Aim::Bound | Aim::Proof => most_on(sizes, capacity),
             // Of one size alone: what mixtures save is found when replicas are put onto nodes.
             Aim::Nodes => {
                 let scales = class.members.iter().map(|(_, scale)| scale);
@@ -311,23 +325,36 @@ impl<'a> Program<'a> {
         }
     }
 
+    /// Adds what the program proves, or what nodes it finds.
     fn solve(self, family: &[&Class], aim: Aim, whole: &mut Whole) -> Option<()> {
-        // A bound is nearly there before the search begins.
-        let is_few = self.scene.groups.len() <= super::FEW;
-        let (nodes, gap) = match aim {
-            Aim::Bound if self.is_small => (200, 3e-4),
-            Aim::Bound if is_few => (20, 3e-4),
-            Aim::Bound => (1, 3e-4),
-            Aim::Nodes if is_few => (200, 1e-3),
-            Aim::Nodes => (200, 3e-4),
+        let groups = self.scene.groups.len();
+        let values = if self.is_small {
+            let effort = Effort { gap: GAP, nodes: 200, pains: Pains::Fewest };
+            let solved = self.model.minimise(&self.cost, None, effort);
+            let Outcome::Solved { values, bound } = solved else { return None };
+            whole.bound += bound;
+            values
+        } else {
+            let divided = Divided::new(&self.model, &self.cost)?;
+            match aim {
+                Aim::Bound | Aim::Proof => {
+                    let searched = (aim == Aim::Proof).then(|| divided.searched_bound(GAP));
+                    let bound = divided.proven().bound;
+                    whole.bound += searched.flatten().map_or(bound, |searched| searched.max(bound));
+                    return Some(());
+                }
+                Aim::Nodes if groups > super::SOME || self.cost.len() <= SEARCHED => {
+                    let gap = if groups <= super::FEW { GAP_FEW } else { GAP };
+                    divided.searched(&self.seats, gap)?
+                }
+                Aim::Nodes => divided.rounded(self.nodes.values().copied())?,
+            }
         };
-        let pains = if self.is_small { Pains::Fewest } else { Pains::Few };
-        let effort = Effort { gap, nodes, pains };
-        let Outcome::Solved { values, bound } = self.model.minimise(&self.cost, None, effort)
-        else {
-            return None;
-        };
-        whole.bound += bound;
+        self.read(&values, family, whole);
+        Some(())
+    }
+
+    fn read(&self, values: &[f64], family: &[&Class], whole: &mut Whole) {
         for (at, column) in &self.nodes {
             if values[*column] > 0.5 {
                 whole.nodes.insert(self.cover.kept[*at], values[*column].round() as u32);
@@ -355,7 +382,6 @@ impl<'a> Program<'a> {
                 whole.there[part] = there.into_iter().collect();
             }
         }
-        Some(())
     }
 }
 
