@@ -6,8 +6,8 @@
 //! 2. Each demand's own rules become parts that may be anywhere on their candidates (`parts`).
 //! 3. Whole nodes are filled, always those whose content is worth most for what they cost (`fill`); then a few
 //!    nodes at a time are taken apart and put together better (`improve`).
-//! 4. Where much is left to the bound, an integer program in which nodes are whole and replicas divisible proves a
-//!    higher one (`whole`), and another one counts nodes, onto which whole replicas are put (`rounding`).
+//! 4. Where much is left to the bound, a program in which nodes are whole and replicas divisible proves a higher one
+//!    (`whole`, by `cuts`), and another one counts nodes, onto which whole replicas are put (`rounding`).
 //!
 //! Where something runs, that and what comes in beside it (`continued`) is compared with a placement that is made
 //! afresh and charged for its moves.

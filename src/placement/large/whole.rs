@@ -4,8 +4,9 @@
 //! parts can say. Without the others, whatever is on a node of any place can be on one of the kept place that stands
 //! for it, which costs no more; so the integer program over the kept places bounds every placement.
 //!
-//! Demands that share no place are programs apart. Where most of the money is, the program is solved; for the others
-//! the resource prices' bound is good enough. A limit that counts nodes of both is priced in both.
+//! Demands that share no place are programs apart. Where most of the money is, the program is solved, a small one by a
+//! search and others by cuts; for the rest the resource prices' bound is good enough. A limit that counts nodes of
+//! both is priced in both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -354,6 +355,7 @@ impl<'a> Program<'a> {
         Some(())
     }
 
+    /// Which places have how many nodes, and which parts' replicas.
     fn read(&self, values: &[f64], family: &[&Class], whole: &mut Whole) {
         for (at, column) in &self.nodes {
             if values[*column] > 0.5 {
