@@ -352,12 +352,20 @@ pub async fn pose(
     conditions: &Conditions,
     last: Option<&Placement>,
 ) -> Result<Problem, Vec<Diagnostic>> {
-    let mut offerings = BTreeMap::new();
+    // Catalogs are long enough to be read side by side.
+    let offerings = std::thread::scope(|scope| {
+        let clouds = session.clouds.iter();
+        let reading = clouds.map(|(name, cloud)| (name, scope.spawn(|| cloud.offerings())));
+        let reading: Vec<_> = reading.collect();
+        let read = reading.into_iter().map(|(name, thread)| {
+            (name.to_owned(), thread.join().expect("a catalog that this program brings along"))
+        });
+        read.collect::<BTreeMap<_, _>>()
+    });
     let mut quotas = BTreeMap::new();
     let mut tariffs = BTreeMap::new();
     let mut failures = Vec::new();
     for (name, provider) in session.clouds.iter() {
-        offerings.insert(name.to_owned(), provider.offerings());
         tariffs.insert(name.to_owned(), provider.tariff());
         match session.clouds.call(name, "quotas", &Silent, || provider.quotas()).await {
             Ok(limits) => {

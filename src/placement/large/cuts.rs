@@ -287,4 +287,29 @@ mod tests {
         let proven = Divided::new(&model, &cost).unwrap().proven().bound;
         assert!((proven - 20.0).abs() < 1e-6, "{proven}");
     }
+
+    #[test]
+    fn a_limit_without_room_for_one_more_is_rounded_down_to() {
+        // On the dear place 13 of ten a node that may be nowhere else; of the others seven.
+        let mut model = Model::default();
+        let [dear, cheap] = [model.column(9.0, true), model.column(9.0, true)];
+        let bound = model.column(13.0, false);
+        let free = [model.column(7.0, false), model.column(7.0, false)];
+        model.row(vec![(bound, 1.0)], Sense::AtLeast, 13.0);
+        model.row(free.map(|column| (column, 1.0)).to_vec(), Sense::AtLeast, 7.0);
+        let there = vec![(bound, 1.0), (free[0], 1.0), (dear, -10.0)];
+        model.row(there, Sense::AtMost, 0.0);
+        model.row(vec![(free[1], 1.0), (cheap, -10.0)], Sense::AtMost, 0.0);
+        model.row(vec![(dear, 1.0), (cheap, 1.0)], Sense::AtMost, 2.0);
+        let cost = [11.0, 10.0, 0.0, 0.0, 0.0];
+        let mut program = Growing::relaxation(&model, &cost).unwrap();
+        let optimum = program.solve().unwrap();
+        assert!((optimum.values[dear] - 1.3).abs() < 1e-6, "nodes of both are divided");
+        let shared = Vec::new();
+        let divided =
+            Divided { model: &model, objective: &cost, shared, cuts: Vec::new(), program, optimum };
+        let values = divided.rounded([dear, cheap].into_iter()).unwrap();
+        assert!(model.holds(&values));
+        assert_eq!([values[dear].round(), values[cheap].round()], [2.0, 0.0]);
+    }
 }
