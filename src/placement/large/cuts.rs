@@ -6,11 +6,7 @@
 //! still where replicas are counted whole. They are added where the optimum breaks them, which proves most of what a
 //! search would prove in a small part of its time.
 
-use std::collections::BTreeSet;
-
-use crate::placement::model::{
-    Effort, Growing, Model, Optimum, Outcome, Pains, Relaxed, Row, Sense, lagrangian,
-};
+use crate::placement::model::{Growing, Model, Optimum, Relaxed, Row, Sense, lagrangian};
 
 /// So often rows are added.
 const ROUNDS: usize = 20;
@@ -22,8 +18,6 @@ const BROKEN: f64 = 1e-4;
 const WHOLE: f64 = 1e-6;
 /// Whatever is above such a part of a node is rounded up without another look.
 const NEARLY: f64 = 0.7;
-/// Of what stands for one class, so many columns a search keeps.
-const KEPT: usize = 8;
 
 /// A row `Σ s·x ≤ n`.
 struct Shared {
@@ -60,21 +54,10 @@ impl<'a> Divided<'a> {
         Some(this)
     }
 
-    /// No solution's objective is less, and what each unit of a column adds to that.
+    /// What no solution's objective is below.
     pub fn proven(&self) -> Relaxed {
         let rows = self.model.rows.iter().chain(&self.cuts);
         lagrangian(&self.model.columns, rows, self.objective, &self.optimum.multipliers)
-    }
-
-    /// The same, by a search that hardly begins.
-    pub fn searched_bound(&self, gap: f64) -> Option<f64> {
-        let mut model = self.model.clone();
-        model.rows.extend(self.cuts.iter().cloned());
-        let effort = Effort { gap, nodes: 1, pains: Pains::Few };
-        match model.minimise(self.objective, None, effort) {
-            Outcome::Solved { bound, .. } => Some(bound),
-            Outcome::Infeasible | Outcome::Unsolved(_) => None,
-        }
     }
 
     /// A solution in which such columns are whole. They are rounded up one after the other, so there is some room left.
@@ -100,47 +83,6 @@ impl<'a> Divided<'a> {
             });
             self.optimum = solved?;
         }
-    }
-
-    /// A solution that a search finds among the columns that add least. Those of classes may be divided.
-    pub fn searched(&self, classes: &[Vec<usize>], gap: f64) -> Option<Vec<f64>> {
-        let extra = self.proven().extra;
-        let is_used = |column: &usize| self.optimum.values[*column] > WHOLE;
-        let mut kept: BTreeSet<usize> = BTreeSet::new();
-        for class in classes {
-            let mut class = class.clone();
-            class.sort_by(|a, b| extra[*a].total_cmp(&extra[*b]).then(a.cmp(b)));
-            kept.extend(class.iter().take(KEPT));
-            kept.extend(class.into_iter().filter(is_used));
-        }
-        let divisible: BTreeSet<usize> = classes.iter().flatten().copied().collect();
-        // Nodes for nobody are left out as well.
-        let rows = self.model.rows.iter().map(|row| row.terms.iter().map(|(column, _)| *column));
-        let rows = rows.filter(|row| row.clone().any(|column| kept.contains(&column)));
-        let beside: Vec<usize> =
-            rows.flatten().filter(|column| !divisible.contains(column)).collect();
-        kept.extend(beside);
-        let mut model = Model::default();
-        let mut cost = Vec::new();
-        let mut columns = vec![None; self.model.columns.len()];
-        for &column in &kept {
-            let one = self.model.columns[column];
-            let is_whole = one.integer && !divisible.contains(&column);
-            columns[column] = Some(model.column(one.upper, is_whole));
-            cost.push(self.objective[column]);
-        }
-        for row in &self.model.rows {
-            let terms = row.terms.iter();
-            let terms = terms.filter_map(|(column, factor)| Some((columns[*column]?, *factor)));
-            model.row(terms.collect(), row.sense, row.right);
-        }
-        let Outcome::Solved { values, .. } = model.minimise(&cost, None, Effort::new(gap, 200))
-        else {
-            return None;
-        };
-        Some(
-            columns.into_iter().map(|column| column.map_or(0.0, |column| values[column])).collect(),
-        )
     }
 
     /// The rounding of a row that the optimum breaks most.
@@ -223,12 +165,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::placement::model::{Effort, Outcome};
 
     /// Users of sizes at places of prices and sizes: rows on what each place has, and users' amounts.
-    fn model(
-        places: &[(u32, u32)],
-        users: &[(u32, u32, bool)],
-    ) -> (Model, Vec<f64>, Vec<Vec<usize>>) {
+    fn model(places: &[(u32, u32)], users: &[(u32, u32, bool)]) -> (Model, Vec<f64>) {
         let mut model = Model::default();
         let nodes: Vec<usize> = places.iter().map(|_| model.column(60.0, true)).collect();
         let mut cost: Vec<f64> = places.iter().map(|(price, _)| f64::from(*price)).collect();
@@ -247,7 +187,7 @@ mod tests {
             model.row(takes.chain(has).collect(), Sense::AtMost, 0.0);
         }
         cost.resize(model.columns.len(), 0.0);
-        (model, cost, classes)
+        (model, cost)
     }
 
     fn total(cost: &[f64], values: &[f64]) -> f64 {
@@ -260,7 +200,7 @@ mod tests {
             places in prop::collection::vec((1u32..50, 2u32..9), 1..4),
             users in prop::collection::vec((1u32..9, 1u32..7, any::<bool>()), 1..5),
         ) {
-            let (model, cost, classes) = model(&places, &users);
+            let (model, cost) = model(&places, &users);
             let exact = model.minimise(&cost, None, Effort::new(0.0, 100_000));
             let Outcome::Solved { values: best, .. } = exact else { panic!("{exact:?}") };
             let least = total(&cost, &best);
@@ -268,21 +208,17 @@ mod tests {
             let divided = Divided::new(&model, &cost).unwrap();
             let proven = divided.proven().bound;
             prop_assert!(relaxed - 1e-6 <= proven && proven <= least + 1e-6, "{relaxed} {proven} {least}");
-            let searched = divided.searched_bound(0.0).unwrap();
-            prop_assert!(searched <= least + 1e-6, "{searched} {least}");
             let nodes = 0..places.len();
-            let found = [divided.searched(&classes, 0.0).unwrap(), divided.rounded(nodes.clone()).unwrap()];
-            for values in found {
-                prop_assert!(model.holds(&values));
-                prop_assert!(nodes.clone().all(|node| (values[node] - values[node].round()).abs() < 1e-5));
-            }
+            let values = divided.rounded(nodes.clone()).unwrap();
+            prop_assert!(model.holds(&values));
+            prop_assert!(nodes.clone().all(|node| (values[node] - values[node].round()).abs() < 1e-5));
         }
     }
 
     #[test]
     fn one_user_of_a_place_pays_for_whole_nodes() {
         // Three of five on nodes for eight, where two fit: two nodes, and not 15/8 of one.
-        let (model, cost, _) = model(&[(10, 8)], &[(5, 3, true)]);
+        let (model, cost) = model(&[(10, 8)], &[(5, 3, true)]);
         assert!((model.relaxed(&cost).unwrap().bound - 18.75).abs() < 1e-6);
         let proven = Divided::new(&model, &cost).unwrap().proven().bound;
         assert!((proven - 20.0).abs() < 1e-6, "{proven}");

@@ -88,8 +88,6 @@ impl Tries {
 enum Aim {
     /// A number that no placement's objective is below.
     Bound,
-    /// The same with more work.
-    Proof,
     /// How many nodes of which places a good placement has.
     Nodes,
 }
@@ -158,7 +156,8 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         let parts = parts::priced(&scene, &prices, &open)?;
         let market = Market::new(&scene, parts, &prices, &cover.kept);
         let (nodes, taken) = market.fill(Vec::new(), market.untaken())?;
-        let runs = if tries.counted { improve::FEW_RUNS } else { improve::RUNS };
+        let is_few = tries.counted && groups.len() <= SOME;
+        let runs = if is_few { improve::FEW_RUNS } else { improve::RUNS };
         sound(improve::improved(&market, &nodes, &taken, runs, Near { bound, part: tries.near }))
     };
     let mut found = Vec::new();
@@ -168,22 +167,16 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
     if tries.quick && !is_near(&found, bound) {
         found.extend(quick(bound));
     }
-    let proven = |aim: Aim, bound: f64| {
-        let parts = parts::certain(&scene, &prices, &open, aim, bound);
-        let whole = whole::solved(&scene, &parts, &prices, aim);
-        whole.map_or(bound, |whole| whole.bound.max(bound))
-    };
     if tries.bounded && !is_near(&found, bound) {
-        bound = proven(Aim::Bound, bound);
+        let parts = parts::certain(&scene, &prices, &open, Aim::Bound, bound);
+        let whole = whole::solved(&scene, &parts, &prices, Aim::Bound);
+        bound = whole.map_or(bound, |whole| whole.bound.max(bound));
     }
     if tries.counted && !is_near(&found, bound) {
         found.extend(counted(&scene, &prices, &open, &cover, bound).and_then(sound));
     }
     if found.is_empty() && !tries.quick {
         found.extend(quick(bound));
-    }
-    if tries.bounded && groups.len() > SOME && !is_near(&found, bound) {
-        bound = proven(Aim::Proof, bound);
     }
     // What costs the same stays.
     let best = found.into_iter().min_by(|a, b| objective(a).total_cmp(&objective(b)));
@@ -224,10 +217,12 @@ fn counted(
     let whole = whole::solved(scene, &parts, prices, Aim::Nodes)?;
     let parts = parts::settled(scene, prices, open, parts, &whole)?;
     let market = Market::new(scene, parts, prices, &cover.kept);
-    let (nodes, taken) = rounding::nodes(&market, &whole.nodes, scene.groups.len() > SOME);
+    let is_many = scene.groups.len() > SOME;
+    let (nodes, taken) = rounding::nodes(&market, &whole.nodes, is_many);
     let (nodes, taken) = market.fill(nodes, taken)?;
     let near = Near { bound, part: NEAR };
-    Some(improve::improved(&market, &nodes, &taken, improve::FEW_RUNS, near))
+    let runs = if is_many { improve::RUNS } else { improve::FEW_RUNS };
+    Some(improve::improved(&market, &nodes, &taken, runs, near))
 }
 
 /// Sites where some part's replicas stand for least.

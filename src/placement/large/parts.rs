@@ -105,7 +105,7 @@ fn at_sites(
 ) -> Vec<Part> {
     let over = SpreadOver::Region;
     let sites = match aim {
-        Aim::Bound | Aim::Proof => SITES_OF_BOUND,
+        Aim::Bound => SITES_OF_BOUND,
         Aim::Nodes => SITES_OF_NODES,
     };
     let best = ranked(scene, prices, open, whole, over).into_iter().take(sites);
@@ -116,7 +116,7 @@ fn at_sites(
     });
     let others = whole.candidates.iter().copied();
     let others = others.filter(|place| !best.contains(&scene.section(*place, over))).collect();
-    let others = (aim != Aim::Nodes).then(|| Part { candidates: others, ..whole.clone() });
+    let others = (aim == Aim::Bound).then(|| Part { candidates: others, ..whole.clone() });
     let spot = scene.rules(whole.group).spot;
     at.chain(others).flat_map(|part| off_spot(scene, part, spot)).collect()
 }

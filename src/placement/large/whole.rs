@@ -4,9 +4,8 @@
 //! parts can say. Without the others, whatever is on a node of any place can be on one of the kept place that stands
 //! for it, which costs no more; so the integer program over the kept places bounds every placement.
 //!
-//! Demands that share no place are programs apart. Where most of the money is, the program is solved, a small one by a
-//! search and others by cuts; for the rest the resource prices' bound is good enough. A limit that counts nodes of
-//! both is priced in both.
+//! Demands that share no place are programs apart. Where most of the money is, the program is solved, by cuts or by a
+//! search; for the rest the resource prices' bound is good enough. A limit that counts nodes of both is priced in both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +25,8 @@ use crate::placement::packing::{Amounts, fitting};
 const MANY: usize = 80_000;
 /// Up to so many it takes some hundredths of a second.
 const FEW: usize = 400;
-/// A search among so many columns is worth its time for few groups too.
+/// Of a program with so many pairs a search is worth its time for few groups too.
 const SEARCHED: usize = 1_000;
-/// Where a search ends, and where it does for a few hundred groups.
-const GAP: f64 = 3e-4;
-const GAP_FEW: f64 = 1e-3;
 /// Of all money, what such a program is made for at least, and a larger one.
 const WORTH_FEW: f64 = 0.005;
 const WORTH: f64 = 0.05;
@@ -139,6 +135,8 @@ struct Program<'a> {
     prices: &'a Prices,
     is_priced: &'a [bool],
     is_small: bool,
+    /// Whether nodes are counted by a search, and not by cuts.
+    is_searched: bool,
     model: Model,
     cost: Vec<f64>,
     /// By kept place that is in it: its nodes.
@@ -170,6 +168,7 @@ impl<'a> Program<'a> {
             prices,
             is_priced,
             is_small: false,
+            is_searched: false,
             model: Model::default(),
             cost: Vec::new(),
             nodes: BTreeMap::new(),
@@ -183,7 +182,9 @@ impl<'a> Program<'a> {
 
     /// Nodes of the places that a family may use.
     fn rent(&mut self, family: &[&Class]) {
-        self.is_small = family.iter().map(|class| class.seats.len()).sum::<usize>() <= FEW;
+        let pairs: usize = family.iter().map(|class| class.seats.len()).sum();
+        self.is_small = pairs <= FEW;
+        self.is_searched = self.scene.groups.len() > super::SOME || pairs <= SEARCHED;
         let members = family.iter().flat_map(|class| &class.members);
         let replicas: f64 = members.map(|(part, _)| self.parts[*part].amount.ceil()).sum();
         for (at, _) in family.iter().flat_map(|class| &class.seats) {
@@ -222,7 +223,7 @@ impl<'a> Program<'a> {
             _ => None,
         };
         let most_together = self.most_together(class);
-        let is_whole = !self.is_small && self.is_whole(class);
+        let is_whole = !self.is_small && !self.is_searched && self.is_whole(class);
         let mut seats = Vec::new();
         for (at, _) in &class.seats {
             let index = self.cover.kept[*at];
@@ -274,7 +275,7 @@ impl<'a> Program<'a> {
     fn fit(&self, class: &Class, capacity: &Amounts, aim: Aim) -> f64 {
         let sizes = class.members.iter().map(|(member, _)| self.parts[*member].size);
         match aim {
-            Aim::Bound | Aim::Proof => most_on(sizes, capacity),
+            Aim::Bound => most_on(sizes, capacity),
             // Of one size alone: what mixtures save is found when replicas are put onto nodes.
             Aim::Nodes => {
                 let scales = class.members.iter().map(|(_, scale)| scale);
@@ -328,29 +329,30 @@ impl<'a> Program<'a> {
 
     /// Adds what the program proves, or what nodes it finds.
     fn solve(self, family: &[&Class], aim: Aim, whole: &mut Whole) -> Option<()> {
-        let groups = self.scene.groups.len();
-        let values = if self.is_small {
-            let effort = Effort { gap: GAP, nodes: 200, pains: Pains::Fewest };
-            let solved = self.model.minimise(&self.cost, None, effort);
-            let Outcome::Solved { values, bound } = solved else { return None };
-            whole.bound += bound;
-            values
-        } else {
+        if !self.is_small && !self.is_searched {
             let divided = Divided::new(&self.model, &self.cost)?;
-            match aim {
-                Aim::Bound | Aim::Proof => {
-                    let searched = (aim == Aim::Proof).then(|| divided.searched_bound(GAP));
-                    let bound = divided.proven().bound;
-                    whole.bound += searched.flatten().map_or(bound, |searched| searched.max(bound));
-                    return Some(());
-                }
-                Aim::Nodes if groups > super::SOME || self.cost.len() <= SEARCHED => {
-                    let gap = if groups <= super::FEW { GAP_FEW } else { GAP };
-                    divided.searched(&self.seats, gap)?
-                }
-                Aim::Nodes => divided.rounded(self.nodes.values().copied())?,
+            if aim == Aim::Bound {
+                whole.bound += divided.proven().bound;
+            } else {
+                let values = divided.rounded(self.nodes.values().copied())?;
+                self.read(&values, family, whole);
             }
+            return Some(());
+        }
+        // A bound is nearly there before the search begins.
+        let is_few = self.scene.groups.len() <= super::FEW;
+        let (nodes, gap) = match aim {
+            Aim::Bound if self.is_small => (200, 3e-4),
+            Aim::Bound if is_few => (20, 3e-4),
+            Aim::Bound => (1, 3e-4),
+            Aim::Nodes if is_few => (200, 1e-3),
+            Aim::Nodes => (200, 3e-4),
         };
+        let pains = if self.is_small { Pains::Fewest } else { Pains::Few };
+        let effort = Effort { gap, nodes, pains };
+        let solved = self.model.minimise(&self.cost, None, effort);
+        let Outcome::Solved { values, bound } = solved else { return None };
+        whole.bound += bound;
         self.read(&values, family, whole);
         Some(())
     }
