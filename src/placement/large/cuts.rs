@@ -6,7 +6,7 @@
 //! still where replicas are counted whole. They are added where the optimum breaks them, which proves most of what a
 //! search would prove in a small part of its time.
 
-use crate::placement::model::{Growing, Model, Optimum, Relaxed, Row, Sense, lagrangian};
+use crate::placement::model::{Growing, Model, Optimum, Row, Sense, lagrangian};
 
 /// So often rows are added.
 const ROUNDS: usize = 20;
@@ -55,9 +55,9 @@ impl<'a> Divided<'a> {
     }
 
     /// What no solution's objective is below.
-    pub fn proven(&self) -> Relaxed {
+    pub fn bound(&self) -> f64 {
         let rows = self.model.rows.iter().chain(&self.cuts);
-        lagrangian(&self.model.columns, rows, self.objective, &self.optimum.multipliers)
+        lagrangian(&self.model.columns, rows, self.objective, &self.optimum.multipliers).bound
     }
 
     /// A solution in which such columns are whole. They are rounded up one after the other, so there is some room left.
@@ -170,7 +170,7 @@ mod tests {
     /// Users of sizes at places of prices and sizes: rows on what each place has, and users' amounts.
     fn model(places: &[(u32, u32)], users: &[(u32, u32, bool)]) -> (Model, Vec<f64>) {
         let mut model = Model::default();
-        let nodes: Vec<usize> = places.iter().map(|_| model.column(60.0, true)).collect();
+        let nodes: Vec<usize> = places.iter().map(|_| model.column(200.0, true)).collect();
         let mut cost: Vec<f64> = places.iter().map(|(price, _)| f64::from(*price)).collect();
         let mut classes = Vec::new();
         for (_, amount, is_whole) in users {
@@ -206,7 +206,7 @@ mod tests {
             let least = total(&cost, &best);
             let relaxed = model.relaxed(&cost).unwrap().bound;
             let divided = Divided::new(&model, &cost).unwrap();
-            let proven = divided.proven().bound;
+            let proven = divided.bound();
             prop_assert!(relaxed - 1e-6 <= proven && proven <= least + 1e-6, "{relaxed} {proven} {least}");
             let nodes = 0..places.len();
             let values = divided.rounded(nodes.clone()).unwrap();
@@ -220,7 +220,7 @@ mod tests {
         // Three of five on nodes for eight, where two fit: two nodes, and not 15/8 of one.
         let (model, cost) = model(&[(10, 8)], &[(5, 3, true)]);
         assert!((model.relaxed(&cost).unwrap().bound - 18.75).abs() < 1e-6);
-        let proven = Divided::new(&model, &cost).unwrap().proven().bound;
+        let proven = Divided::new(&model, &cost).unwrap().bound();
         assert!((proven - 20.0).abs() < 1e-6, "{proven}");
     }
 

@@ -135,8 +135,8 @@ struct Program<'a> {
     prices: &'a Prices,
     is_priced: &'a [bool],
     is_small: bool,
-    /// Whether nodes are counted by a search, and not by cuts.
-    is_searched: bool,
+    /// Whether cuts take the place of a search.
+    is_cut: bool,
     model: Model,
     cost: Vec<f64>,
     /// By kept place that is in it: its nodes.
@@ -168,7 +168,7 @@ impl<'a> Program<'a> {
             prices,
             is_priced,
             is_small: false,
-            is_searched: false,
+            is_cut: false,
             model: Model::default(),
             cost: Vec::new(),
             nodes: BTreeMap::new(),
@@ -184,7 +184,7 @@ impl<'a> Program<'a> {
     fn rent(&mut self, family: &[&Class]) {
         let pairs: usize = family.iter().map(|class| class.seats.len()).sum();
         self.is_small = pairs <= FEW;
-        self.is_searched = self.scene.groups.len() > super::SOME || pairs <= SEARCHED;
+        self.is_cut = self.scene.groups.len() <= super::SOME && pairs > SEARCHED;
         let members = family.iter().flat_map(|class| &class.members);
         let replicas: f64 = members.map(|(part, _)| self.parts[*part].amount.ceil()).sum();
         for (at, _) in family.iter().flat_map(|class| &class.seats) {
@@ -223,7 +223,7 @@ impl<'a> Program<'a> {
             _ => None,
         };
         let most_together = self.most_together(class);
-        let is_whole = !self.is_small && !self.is_searched && self.is_whole(class);
+        let is_whole = self.is_cut && self.is_whole(class);
         let mut seats = Vec::new();
         for (at, _) in &class.seats {
             let index = self.cover.kept[*at];
@@ -329,10 +329,10 @@ impl<'a> Program<'a> {
 
     /// Adds what the program proves, or what nodes it finds.
     fn solve(self, family: &[&Class], aim: Aim, whole: &mut Whole) -> Option<()> {
-        if !self.is_small && !self.is_searched {
+        if self.is_cut {
             let divided = Divided::new(&self.model, &self.cost)?;
             if aim == Aim::Bound {
-                whole.bound += divided.proven().bound;
+                whole.bound += divided.bound();
             } else {
                 let values = divided.rounded(self.nodes.values().copied())?;
                 self.read(&values, family, whole);
