@@ -114,6 +114,14 @@ pub(super) fn apart(problem: &Problem) -> impl Iterator<Item = [usize; 2]> {
     })
 }
 
+/// The demands that must be at the same sites, in pairs.
+pub(super) fn same_sites(problem: &Problem) -> impl Iterator<Item = [usize; 2]> {
+    problem.limits.iter().filter_map(|limit| match limit.rule {
+        Rule::SameSites { demands } => Some(demands),
+        _ => None,
+    })
+}
+
 /// Whatever else of a demand's needs costs or counts: charges by cloud, and CPUs as capacity counts them.
 fn charges_key(problem: &Problem, demand: usize) -> (u64, Vec<u64>) {
     let needs = &problem.demands[demand].needs;

@@ -18,6 +18,7 @@ mod carbon;
 mod fit;
 mod limits;
 mod network;
+mod pairs;
 mod size;
 mod what_if;
 mod zones;
@@ -230,6 +231,10 @@ pub fn pose(
         .filter_map(|(name, cloud)| Some((name.clone(), cloud.rate_card.clone()?)))
         .collect();
     let limits = limits::of(&origins, quotas, &demands, &candidates);
+    let pairs = pairs::without_a_site(&limits, &demands, &candidates);
+    if !pairs.is_empty() {
+        return Err(pairs);
+    }
     let traffic = network::traffic(&origins, &demands);
     let near = limits.iter().filter_map(|limit| match limit.rule {
         Rule::SameSites { demands } => Some(demands),

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::fill::{ALONE, BEST, Content, Home, Market, Node, Taken, ratio, take};
-use super::scene::{Given, Part};
+use super::loads::{self, There};
+use super::parts::is_even;
+use super::scene::{Given, Part, Serves};
+use super::stored::Copies;
 use crate::config::SpreadOver;
 use crate::placement::packing::fitting;
 
@@ -22,6 +25,7 @@ struct Improving<'a, 'b> {
     wasteful: Vec<usize>,
     /// By site: how many nodes are there.
     at_site: Vec<u32>,
+    copies: Copies,
     /// By part, by place.
     allowed: Vec<Bits>,
     dice: Dice,
@@ -36,6 +40,7 @@ struct Known {
     sections: HashMap<(usize, SpreadOver), Sections>,
     /// By part: where it may be in a cloud, at a site or in a zone, with the places as bits.
     homes: HashMap<(usize, SpreadOver, usize), (Home, Bits)>,
+    has_loads: bool,
 }
 
 type Bits = Rc<[u64]>;
@@ -56,8 +61,9 @@ struct Moved {
     allowed: Bits,
 }
 
-/// Trials for each wasteful node, and at least and at most.
+/// Trials for each wasteful node, and at least and at most. One with replicas of a load counts as so many more.
 const TRIALS: usize = 80;
+const LOADS: usize = 2;
 const LEAST: usize = 1_000;
 const MOST: usize = 60_000;
 /// Of all runs, and how many runs at most: where nothing else finds nodes, and where something does.
@@ -66,6 +72,8 @@ pub(super) const RUNS: usize = 12;
 pub(super) const FEW_RUNS: usize = 4;
 /// So many that find the same leave little hope for another.
 const AGREED: usize = 3;
+/// So many replicas more than its load needs may keep its rules.
+const MORE: usize = 3;
 
 /// A cost is near enough when so little of it is above the bound.
 #[derive(Clone, Copy)]
@@ -87,6 +95,7 @@ pub(super) fn improved(
     known.siblings.resize_with(market.scene.groups.len(), Vec::new);
     for (number, part) in market.parts.iter().enumerate() {
         known.siblings[part.group].push(number);
+        known.has_loads |= part.serves.is_some();
     }
     let mut run = |seed| {
         Improving::new(market.clone(), nodes.to_vec(), taken.clone(), &mut known, seed).run()
@@ -127,6 +136,7 @@ impl<'a, 'b> Improving<'a, 'b> {
         let allowed = market.parts.iter().map(|part| set(&part.candidates, places)).collect();
         let nodes = nodes.into_iter().map(Some).collect();
         let mut this = Improving {
+            copies: Copies::new(&market),
             market,
             known,
             nodes,
@@ -140,6 +150,7 @@ impl<'a, 'b> Improving<'a, 'b> {
         };
         for node in this.nodes.iter().flatten() {
             this.at_site[scene.places[node.place].site] += 1;
+            this.copies.come(&this.market, node.place, &node.content);
         }
         this
     }
@@ -148,16 +159,21 @@ impl<'a, 'b> Improving<'a, 'b> {
     fn run(mut self) -> (f64, Vec<Part>, Vec<Node>) {
         self.close_sites();
         self.index();
-        let trials = trials(self.wasteful.len());
+        let has_load =
+            |node: &&Node| node.content.iter().any(|(part, _)| self.serves(*part).is_some());
+        let of_loads = self.nodes.iter().flatten().filter(has_load).count();
+        let trials = trials(self.wasteful.len() + LOADS * of_loads);
         for trial in 0..trials {
             if trial % 256 == 0 {
                 self.index();
             }
-            if trial % 4 == 3 {
-                self.regive();
-            } else {
-                let chosen = self.chosen();
-                self.trial(chosen);
+            match trial % 8 {
+                3 | 7 => self.regive(),
+                5 | 1 if self.known.has_loads => self.exchange(),
+                _ => {
+                    let chosen = self.chosen();
+                    self.trial(chosen, None);
+                }
             }
         }
         self.close_sites();
@@ -167,7 +183,8 @@ impl<'a, 'b> Improving<'a, 'b> {
         let each = nodes
             .iter()
             .map(|node| self.price(node.place) + self.charges(node.place, &node.content));
-        let cost = sites.sum::<f64>() + each.sum::<f64>();
+        let stored = (0..self.at_site.len()).map(|site| self.copies.at(&self.market, site));
+        let cost = sites.sum::<f64>() + each.sum::<f64>() + stored.sum::<f64>();
         (cost, self.market.parts, nodes)
     }
 
@@ -293,7 +310,7 @@ impl<'a, 'b> Improving<'a, 'b> {
         let chosen: Vec<usize> = (0..self.nodes.len())
             .filter(|index| self.nodes[*index].as_ref().is_some_and(holds))
             .collect();
-        if !self.trial(chosen) {
+        if !self.trial(chosen, None) {
             for Moved { part, given, home, allowed } in moved.into_iter().rev() {
                 self.give(part, home, allowed, given);
             }
@@ -310,8 +327,10 @@ impl<'a, 'b> Improving<'a, 'b> {
             return None;
         }
         let siblings = &self.known.siblings[group];
-        let is_taken =
-            |other: usize| siblings.iter().any(|one| parts[*one].given == Some((over, other)));
+        let is_taken = |other: usize| {
+            let there = siblings.iter().filter(|one| parts[**one].amount > 0.0);
+            there.into_iter().any(|one| parts[*one].given == Some((over, other)))
+        };
         let sections = self
             .known
             .sections
@@ -364,15 +383,93 @@ impl<'a, 'b> Improving<'a, 'b> {
         }
     }
 
-    /// Takes nodes apart and puts them together again; whether that costs no more.
-    fn trial(&mut self, chosen: Vec<usize>) -> bool {
+    /// Takes replicas of a load from a node, and asks for so many on another type of GPU or elsewhere that all is served.
+    fn exchange(&mut self) {
+        // Whether something else would do is not always seen from what a node wastes.
+        let worst = self.wasteful.len();
+        let index = match self.dice.roll(2) {
+            0 => self.wasteful.get(self.dice.roll(worst)).copied(),
+            _ => Some(self.dice.roll(self.nodes.len())),
+        };
+        let node = index.and_then(|index| Some((index, self.nodes.get(index)?.as_ref()?)));
+        let Some((index, node)) = node else { return };
+        let of_loads = node.content.iter().filter(|(part, _)| self.serves(*part).is_some());
+        let of_loads: Vec<(usize, u32)> = of_loads.copied().collect();
+        let Some(&(part, there)) = of_loads.get(self.dice.roll(of_loads.len())) else { return };
+        let parts = &self.market.parts;
+        let group = parts[part].group;
+        let others = self.known.siblings[group].iter().copied().filter(|one| *one != part);
+        let is_here = self.dice.roll(2) == 0;
+        let others = others.filter(|one| !is_here || parts[*one].given == parts[part].given);
+        let others: Vec<usize> = others.collect();
+        let Some(&other) = others.get(self.dice.roll(others.len())) else { return };
+        let Some(serves) = self.serves(other) else { return };
+        let gone = match self.dice.roll(2) {
+            0 => f64::from(there),
+            _ => 1.0 + self.dice.roll(there as usize) as f64,
+        };
+        self.ask(part, -gone);
+        let mut come = (self.missing(group) / serves.rate - 1e-9).ceil().max(0.0);
+        self.ask(other, come);
+        for _ in 0..MORE {
+            if !self.is_served(group) {
+                self.ask(other, 1.0);
+                come += 1.0;
+            }
+        }
+        let mut chosen = vec![index];
+        if self.dice.roll(2) == 0 {
+            chosen.extend(self.chosen().into_iter().filter(|one| *one != index));
+        }
+        if !(self.is_served(group) && self.trial(chosen, Some(other))) {
+            self.ask(part, gone);
+            self.ask(other, -come);
+        }
+    }
+
+    /// What a part serves of a load whose replicas may be of any number.
+    fn serves(&self, part: usize) -> Option<Serves> {
+        let one = &self.market.parts[part];
+        let rules = self.market.scene.rules(one.group);
+        one.serves.filter(|it| it.rate > 0.0 && !rules.is_counted && !is_even(rules))
+    }
+
+    /// Of a load, what no replica serves.
+    fn missing(&self, group: usize) -> f64 {
+        let there = self.there(group).into_iter().map(|one| one.replicas * one.rate);
+        self.market.scene.demand(group).asked() - there.sum::<f64>()
+    }
+
+    fn there(&self, group: usize) -> Vec<There> {
+        let parts = self.known.siblings[group].iter().map(|part| &self.market.parts[*part]);
+        let there = parts.filter_map(|part| {
+            let place = *part.candidates.first()?;
+            let rate = part.serves?.rate;
+            Some(There { place, replicas: part.amount, rate, is_steady: part.is_steady })
+        });
+        there.collect()
+    }
+
+    fn is_served(&self, group: usize) -> bool {
+        loads::is_served(self.market.scene, group, &self.there(group))
+    }
+
+    /// Asks for so many replicas more.
+    fn ask(&mut self, part: usize, more: f64) {
+        self.market.parts[part].amount += more;
+        self.taken.left[part] += more;
+    }
+
+    /// Takes nodes apart and puts them together again, with another part that waits; whether that costs no more.
+    fn trial(&mut self, chosen: Vec<usize>, other: Option<usize>) -> bool {
         if chosen.is_empty() {
             return false;
         }
+        self.copies.begin();
         let before = self.taken.caps.clone();
         let mut gone = Vec::new();
         let mut saved = 0.0;
-        let mut waiting: Vec<usize> = Vec::new();
+        let mut waiting: Vec<usize> = other.into_iter().collect();
         for index in chosen {
             let Some(node) = self.nodes[index].take() else { continue };
             saved += self.remove(&node);
@@ -406,6 +503,7 @@ impl<'a, 'b> Improving<'a, 'b> {
             self.at_site[self.market.scene.places[node.place].site] += 1;
             self.nodes[index] = Some(node);
         }
+        self.copies.undo();
         self.taken.caps = before;
         false
     }
@@ -417,14 +515,15 @@ impl<'a, 'b> Improving<'a, 'b> {
         self.market.count(node.place, &node.content, &mut self.taken, -1.0);
         self.at_site[place.site] -= 1;
         let closing = if self.at_site[place.site] == 0 { scene.sites[place.site].1 } else { 0.0 };
-        place.price + closing + self.charges(node.place, &node.content)
+        let weights = self.copies.go(&self.market, node.place, &node.content);
+        place.price + closing + self.charges(node.place, &node.content) + weights
     }
 
     fn charges(&self, place: usize, content: &[(usize, u32)]) -> f64 {
         let place = &self.market.scene.places[place];
         let each = content
             .iter()
-            .map(|(part, count)| self.market.parts[*part].charge(place) * f64::from(*count));
+            .map(|(part, count)| self.market.parts[*part].paid(place) * f64::from(*count));
         each.sum()
     }
 
@@ -472,7 +571,9 @@ impl<'a, 'b> Improving<'a, 'b> {
         if is_full {
             return 0.0;
         }
-        let charged = self.charges(node.place, &[(part, count)]);
+        let content = [(part, count)];
+        let charged =
+            self.charges(node.place, &content) + self.copies.come(market, node.place, &content);
         changed.push((index, node.clone()));
         for cap in &place.caps {
             self.taken.caps[*cap] += more(*cap);
@@ -520,7 +621,7 @@ impl<'a, 'b> Improving<'a, 'b> {
                 if content.is_empty() || market.room(place, &content, &self.taken, 1) == 0 {
                     continue;
                 }
-                let mut ratio = ratio(worth, price);
+                let mut ratio = ratio(worth, price + self.copies.missing(market, place, &content));
                 if tilt > 0.0 {
                     ratio *= 1.0 + tilt * (self.dice.roll(100) as f64 / 100.0);
                 }
@@ -530,6 +631,7 @@ impl<'a, 'b> Improving<'a, 'b> {
             }
             let (_, price, place, content) = best?;
             spent += price + self.charges(place, &content);
+            spent += self.copies.come(market, place, &content);
             self.market.count(place, &content, &mut self.taken, 1.0);
             self.at_site[market.scene.places[place].site] += 1;
             self.nodes.push(Some(market.node_of(place, content)));
@@ -548,7 +650,7 @@ impl<'a, 'b> Improving<'a, 'b> {
                     node.is_some_and(|node| self.market.scene.places[node.place].site == site)
                 })
                 .collect();
-            let mut left = self.market.scene.sites[site].1;
+            let mut left = self.market.scene.sites[site].1 + self.copies.at(&self.market, site);
             let mut moves = Vec::new();
             for &index in &here {
                 let Some((place, more)) = self.elsewhere(index, site) else { break };
@@ -562,6 +664,7 @@ impl<'a, 'b> Improving<'a, 'b> {
                 for (index, place) in here.into_iter().zip(moves) {
                     let Some(node) = self.nodes[index].take() else { continue };
                     self.remove(&node);
+                    self.copies.come(&self.market, place, &node.content);
                     self.market.count(place, &node.content, &mut self.taken, 1.0);
                     self.at_site[self.market.scene.places[place].site] += 1;
                     self.nodes[index] = Some(self.market.node_of(place, node.content));
@@ -592,7 +695,8 @@ impl<'a, 'b> Improving<'a, 'b> {
             if !holds || there.kind != here.kind {
                 continue;
             }
-            let more = there.price + self.charges(place, &node.content) - now;
+            let weights = self.copies.missing(&self.market, place, &node.content);
+            let more = there.price + self.charges(place, &node.content) + weights - now;
             if best.is_none_or(|best| more < best.1) {
                 best = Some((place, more));
             }

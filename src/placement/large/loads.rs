@@ -1,4 +1,9 @@
-//! The cheapest whole replicas that serve a load, where each kind of GPU has its price and its rate.
+//! The cheapest whole replicas that serve a load, where each kind of GPU has its price and its rate, and whether a load is
+//! served by its rules.
+
+use std::collections::BTreeSet;
+
+use super::scene::Scene;
 
 /// Steps of the search.
 const WORK: u32 = 20_000;
@@ -22,6 +27,41 @@ pub(super) fn cheapest(load: f64, kinds: &[(f64, f64)]) -> Option<(f64, Vec<u32>
         counts[kind] = count;
     }
     Some((cost, counts))
+}
+
+/// Replicas of a load at a place, or in the section that it is of.
+#[derive(Clone, Copy)]
+pub(super) struct There {
+    pub place: u32,
+    pub replicas: f64,
+    /// Requests a second of one replica.
+    pub rate: f64,
+    pub is_steady: bool,
+}
+
+/// Whether replicas serve a group's load, also without what one place or spot may lose.
+pub(super) fn is_served(scene: &Scene, group: usize, there: &[There]) -> bool {
+    let rules = scene.rules(group);
+    let asked = scene.demand(group).asked();
+    let served = |is_counted: &dyn Fn(&There) -> bool| -> f64 {
+        let counted = there.iter().filter(|one| is_counted(one));
+        counted.map(|one| one.replicas * one.rate).sum()
+    };
+    let steady = rules.spot.map_or(0.0, |spot| asked - spot);
+    if served(&|_| true) < asked - 1e-9 || served(&|one| one.is_steady) < steady - 1e-9 {
+        return false;
+    }
+    let sections = |over| -> BTreeSet<usize> {
+        let taken = there.iter().filter(|one| one.replicas > 0.0);
+        taken.map(|one| scene.section(one.place, over)).collect()
+    };
+    rules.min.iter().all(|(over, min)| sections(*over).len() >= *min)
+        && rules.share.iter().all(|(over, share)| {
+            sections(*over).into_iter().all(|lost| {
+                let left = served(&|one| scene.section(one.place, *over) != lost);
+                left >= asked - share - 1e-9
+            })
+        })
 }
 
 struct Search {

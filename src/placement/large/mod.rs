@@ -12,15 +12,16 @@
 //! Where something runs, that and what comes in beside it (`continued`) is compared with a placement that is made
 //! afresh and charged for its moves.
 //!
-//! Demands that must be apart and are not give way (`apart`); those that call each other are drawn together (`near`).
-//! Stored weights and demands that must be at the same sites opt out: those problems take the general way.
+//! Demands that must be apart and are not give way (`apart`); those that must be at the same sites are asked for at few
+//! (`together`); those that call each other are drawn together (`near`). Weights of models count where they are needed
+//! (`stored`). Where some must be apart and others at the same sites, the general way is taken.
 
 use std::collections::BTreeSet;
 
 use super::check::check_by;
 use super::formulation::Formulation;
 use super::packing::Counts;
-use super::reduce::Group;
+use super::reduce::{self, Group};
 use super::search::Packed;
 use super::{Placement, moves, proof, settle};
 use crate::problem::{Limit, Problem, Rule};
@@ -37,6 +38,8 @@ mod parts;
 mod prices;
 mod rounding;
 mod scene;
+mod stored;
+mod together;
 mod whole;
 
 use apart::Leaves;
@@ -97,9 +100,36 @@ pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement
     tried(problem, groups, &Tries::of(groups.len()))
 }
 
+/// The same. What must be at the same sites is asked for at some alone; the bound is that of all.
+pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
+    if !is_together(problem) {
+        return parted(problem, groups, tries);
+    }
+    // Who must leave a site where it must be is not known.
+    if apart::is_asked(problem) {
+        return None;
+    }
+    let scene = Scene::new(problem, groups)?;
+    let loose = parts::loose(&scene);
+    let prices = Prices::find(&scene, &loose, &Cover::new(&scene, &loose))?;
+    let open = open(&scene, &prices, &loose);
+    let sets = together::sets(&scene, &prices, &open)?;
+    let mut placement = together::placed(&scene, &sets, |groups| parted(problem, groups, tries))?;
+    let mut bound = prices.bound(&scene);
+    if tries.bounded && !is_near(&placement, bound, tries) {
+        bound = proven(&scene, &prices, &open, bound);
+    }
+    placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
+    Some(placement)
+}
+
+fn is_together(problem: &Problem) -> bool {
+    reduce::same_sites(problem).next().is_some()
+}
+
 /// The same. What must be apart and is not is asked for again without the sites that are shared; what the first answer
 /// proves holds for all of them.
-pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
+fn parted(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
     let first = once(problem, groups, tries)?;
     if problem.traffic.is_empty() && !apart::is_asked(problem) {
         return Some(first);
@@ -111,7 +141,7 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
         true => (first, groups.to_vec()),
         false => near::drawn(problem, groups, first, |groups| once(problem, groups, &again)),
     };
-    let parted = |leaves: Leaves| {
+    let leaving = |leaves: Leaves| {
         let mut placement = first.clone();
         let mut groups = groups.clone();
         for _ in 0..ROUNDS {
@@ -123,11 +153,29 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
         placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
         check_by(problem, &placement, limits(problem)).is_ok().then_some(placement)
     };
-    let cheaper = parted(Leaves::Cheaper);
-    let other =
-        if apart::is_asked(problem) && groups.len() <= FEW { parted(Leaves::Dearer) } else { None };
+    let cheaper = leaving(Leaves::Cheaper);
+    let other = if apart::is_asked(problem) && groups.len() <= FEW {
+        leaving(Leaves::Dearer)
+    } else {
+        None
+    };
     let found = cheaper.into_iter().chain(other);
-    found.min_by(|a, b| a.proof.objective_month.total_cmp(&b.proof.objective_month))
+    found.min_by(|a, b| objective(a).total_cmp(&objective(b)))
+}
+
+fn objective(placement: &Placement) -> f64 {
+    placement.proof.objective_month
+}
+
+fn is_near(placement: &Placement, bound: f64, tries: &Tries) -> bool {
+    objective(placement) - bound <= tries.near * objective(placement)
+}
+
+/// The bound, or a higher one by a program of whole nodes.
+fn proven(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, bound: f64) -> f64 {
+    let parts = parts::certain(scene, prices, open, Aim::Bound, bound);
+    let whole = whole::solved(scene, &parts, prices, Aim::Bound);
+    whole.map_or(bound, |whole| whole.bound.max(bound))
 }
 
 /// Whether it is too dear is told by who asked, with what it costs.
@@ -148,10 +196,8 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         let placement = settled(problem, groups, &parts, nodes);
         check_by(problem, &placement, limits.clone()).is_ok().then_some(placement)
     };
-    let objective = |placement: &Placement| placement.proof.objective_month;
-    let is_near = |found: &[Placement], bound: f64| {
-        found.iter().any(|one| objective(one) - bound <= tries.near * objective(one))
-    };
+    let is_near =
+        |found: &[Placement], bound: f64| found.iter().any(|one| is_near(one, bound, tries));
     let quick = |bound: f64| {
         let parts = parts::priced(&scene, &prices, &open)?;
         let market = Market::new(&scene, parts, &prices, &cover.kept);
@@ -168,9 +214,7 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         found.extend(quick(bound));
     }
     if tries.bounded && !is_near(&found, bound) {
-        let parts = parts::certain(&scene, &prices, &open, Aim::Bound, bound);
-        let whole = whole::solved(&scene, &parts, &prices, Aim::Bound);
-        bound = whole.map_or(bound, |whole| whole.bound.max(bound));
+        bound = proven(&scene, &prices, &open, bound);
     }
     if tries.counted && !is_near(&found, bound) {
         found.extend(counted(&scene, &prices, &open, &cover, bound).and_then(sound));
@@ -189,15 +233,12 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
 
 /// Whether all that a problem asks for is known here.
 pub(super) fn is_known(problem: &Problem, groups: &[Group]) -> bool {
-    !apart::is_asked(problem) && Scene::new(problem, groups).is_some()
+    !apart::is_asked(problem) && !is_together(problem) && Scene::new(problem, groups).is_some()
 }
 
 /// Candidates that are enough to tell which limits can be kept: whatever is elsewhere can be at one of them, each demand in
 /// the same clouds and at the same sites as far as it has a rule on those. `None` where that is not known.
 pub(super) fn enough(problem: &Problem, groups: &[Group]) -> Option<Vec<usize>> {
-    if apart::is_asked(problem) {
-        return None;
-    }
     let scene = Scene::new(problem, groups)?;
     let parts = parts::by_section(&scene);
     // Another type of GPU may serve less.

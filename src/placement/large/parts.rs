@@ -1,17 +1,20 @@
 //! Groups with rules of their own as parts without: each rule is kept by saying in advance how much may be where.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Aim;
 use super::prices::Prices;
-use super::scene::{Part, Rules, Scene};
+use super::scene::{Part, Rules, Scene, Serves, level};
 use super::whole::Whole;
 use crate::config::SpreadOver;
+use crate::placement::reduce;
 
 /// At how many sites a program may have what asks for one, by what it is solved for.
 const SITES_OF_BOUND: usize = 5;
 const SITES_OF_NODES: usize = 2;
+/// In how many sections a load that is spread could be.
+const SECTIONS: usize = 8;
 /// Of all money, what such a demand stands for at least whose sites count for the bound.
 const WORTH: f64 = 5e-4;
 
@@ -21,19 +24,19 @@ pub(super) fn loose(scene: &Scene) -> Vec<Part> {
     groups.flat_map(|group| off_spot(scene, scene.part(group), scene.rules(group).spot)).collect()
 }
 
-/// Each group once for each cloud, site or zone that a rule of it tells apart.
+/// Each group once for each cloud, site or zone that a rule of it, or of it and another, tells apart.
 pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
     let mut parts = Vec::new();
+    let pairs = reduce::apart(scene.problem).chain(reduce::same_sites(scene.problem));
+    let paired: BTreeSet<usize> = pairs.flatten().collect();
     for group in 0..scene.groups.len() {
         let whole = scene.part(group);
         let rules = scene.rules(group);
-        let told = rules.spread_over().chain(rules.together.then_some(SpreadOver::Region));
+        let is_paired = scene.groups[group].demands.iter().any(|demand| paired.contains(demand));
+        let is_sited = rules.together || is_paired;
+        let told = rules.spread_over().chain(is_sited.then_some(SpreadOver::Region));
         // Sites are parts of clouds, and zones of sites.
-        let Some(over) = told.max_by_key(|over| match over {
-            SpreadOver::Cloud => 0,
-            SpreadOver::Region => 1,
-            SpreadOver::Zone => 2,
-        }) else {
+        let Some(over) = told.max_by_key(|over| level(*over)) else {
             parts.extend(off_spot(scene, whole, rules.spot));
             continue;
         };
@@ -193,7 +196,7 @@ pub(super) fn priced(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) -> 
 }
 
 fn sound(mut parts: Vec<Part>) -> Option<Vec<Part>> {
-    parts.retain(|part| part.amount > 0.0);
+    parts.retain(|part| part.amount > 0.0 || part.serves.is_some());
     parts.iter().all(|part| !part.candidates.is_empty()).then_some(parts)
 }
 
@@ -255,10 +258,11 @@ fn by_price(
     open: &BTreeSet<usize>,
     group: Part,
 ) -> Option<Vec<Part>> {
-    let mut parts = Vec::new();
+    let mut parts: Vec<Part> = Vec::new();
     let rules = scene.rules(group.group);
     let mut spot = rules.spot;
-    for part in spread(scene, prices, open, group, rules)? {
+    let is_load = !group.rates.is_empty();
+    for part in spread(scene, prices, open, group.clone(), rules)? {
         let divided = off_spot(scene, part.clone(), spot);
         if let Some(left) = &mut spot {
             let anywhere =
@@ -269,27 +273,64 @@ fn by_price(
             parts.extend(whole(scene, prices, part)?);
         }
     }
+    if is_load {
+        parts.extend(nowhere(scene, prices, open, &group, &parts));
+    }
     Some(parts)
 }
 
-/// A load as numbers of replicas, each on its kind of GPU.
-fn whole(scene: &Scene, prices: &Prices, part: Part) -> Option<Vec<Part>> {
+/// Nothing of a load, in each of the best sections where nothing of it is: there could be something later on.
+fn nowhere(
+    scene: &Scene,
+    prices: &Prices,
+    open: &BTreeSet<usize>,
+    whole: &Part,
+    parts: &[Part],
+) -> Vec<Part> {
+    let rules = scene.rules(whole.group);
+    let Some(over) =
+        rules.spread_over().max_by_key(|over| level(*over)).filter(|_| !rules.together)
+    else {
+        return Vec::new();
+    };
+    let is_taken = |section: &usize| {
+        let mut there = parts.iter().filter_map(|part| part.candidates.first());
+        there.any(|place| scene.section(*place, over) == *section)
+    };
+    let sections = ranked(scene, prices, open, whole, over).into_iter().map(|(_, section)| section);
+    let mut nowhere = Vec::new();
+    for section in sections.take(SECTIONS).filter(|section| !is_taken(section)) {
+        let candidates = scene.inside(whole, over, section);
+        let kinds: BTreeSet<usize> =
+            candidates.iter().map(|place| scene.places[*place as usize].kind).collect();
+        for kind in kinds {
+            let serves = Some(Serves { kind, rate: whole.rates[kind] });
+            let here = Part { amount: 0.0, rates: Vec::new(), serves, ..whole.clone() };
+            let candidates = scene.inside(&here, over, section);
+            nowhere.push(Part { candidates, given: Some((over, section)), ..here });
+        }
+    }
+    nowhere
+}
+
+/// A load as numbers of replicas, each on its kind of GPU; of a kind that another could take the place of later on, none.
+pub(super) fn whole(scene: &Scene, prices: &Prices, part: Part) -> Option<Vec<Part>> {
     if part.rates.is_empty() {
         return Some(vec![part]);
     }
     let (_, counts) = prices.cheapest(scene, &part)?;
-    let counts = counts.into_iter().enumerate().filter(|(_, count)| *count > 0);
-    let parts = counts.map(|(kind, count)| {
+    let parts = counts.into_iter().enumerate().map(|(kind, count)| {
         let candidates = part.candidates.iter().copied();
         let candidates = candidates.filter(|place| scene.places[*place as usize].kind == kind);
         Part {
             amount: f64::from(count),
             candidates: candidates.collect(),
             rates: Vec::new(),
+            serves: Some(Serves { kind, rate: part.rates[kind] }),
             ..part.clone()
         }
     });
-    Some(parts.collect())
+    Some(parts.filter(|part| part.amount > 0.0 || !part.candidates.is_empty()).collect())
 }
 
 /// So much may be on spot nodes, the rest is not.
@@ -323,42 +364,120 @@ fn spread(
         });
         return at_sites.flatten().next();
     }
-    if !rules.together && rules.min.is_empty() && rules.share.is_empty() {
-        return Some(vec![part]);
-    }
-    let over = match (rules.min.as_slice(), rules.share.as_slice()) {
-        ([], []) => SpreadOver::Region,
-        ([(over, _)], []) | ([], [(over, _)]) => *over,
-        ([(one, _)], [(other, _)]) if one == other => *one,
-        _ => return None,
-    };
+    let mut told: Vec<SpreadOver> =
+        rules.spread_over().chain(rules.together.then_some(SpreadOver::Region)).collect();
+    told.sort_by_key(|over| level(*over));
+    told.dedup();
+    let Some(&over) = told.last() else { return Some(vec![part]) };
     let sections = ranked(scene, prices, open, &part, over);
-    let min = rules.min.first().map_or(1, |(_, min)| *min);
-    let share = rules.share.first().map_or(f64::INFINITY, |(_, share)| f64::from(*share));
-    let one = |section: usize, amount: f64| {
-        let candidates = scene.inside(&part, over, section);
-        Part { amount, candidates, given: Some((over, section)), ..part.clone() }
-    };
-    let mut parts = Vec::new();
-    let mut left = part.amount;
-    if rules.share.is_empty() && !rules.together {
-        return one_each(scene, &part, over, min, sections.into_iter().map(|(_, one)| one));
+    let is_load = !part.rates.is_empty();
+    if let ([_], [], false) = (told.as_slice(), rules.share.as_slice(), rules.together)
+        && !(is_load && is_even(rules))
+    {
+        let min = rules.min.first().map_or(1, |(_, min)| *min);
+        return match is_load {
+            true => some_each(scene, prices, &part, over, min, &sections),
+            false => one_each(scene, &part, over, min, sections.into_iter().map(|(_, one)| one)),
+        };
     }
-    for (number, (_, section)) in sections.iter().enumerate() {
-        // One for each section that is still missing.
-        let kept = min.saturating_sub(number + 1) as f64;
-        let amount = (left - kept).min(share);
-        if amount <= 0.0 {
-            break;
+    let mut levels: Vec<Level> = told.iter().map(|over| Level::of(*over, rules, &part)).collect();
+    let mut left = part.amount;
+    // What each that is still missing has at least.
+    let one = if is_load { 1e-6 * part.amount } else { 1.0 };
+    let mut parts = Vec::new();
+    for (_, section) in sections {
+        let candidates = scene.inside(&part, over, section);
+        let Some(place) = candidates.first() else { continue };
+        let missing = levels.iter().map(|level| level.missing_beside(scene, *place)).max();
+        let kept = one * missing.unwrap_or(0) as f64;
+        let room = levels.iter().map(|level| level.room(scene, *place));
+        let amount = room.fold(left - kept, f64::min);
+        if amount <= 1e-9 * part.amount {
+            continue;
         }
-        parts.push(one(*section, amount));
+        levels.iter_mut().for_each(|level| level.take(scene, *place, amount));
+        // Elsewhere it could be too much of what that is a part of.
+        let given = (told.len() == 1).then_some((over, section));
+        parts.push(Part { amount, candidates, given, ..part.clone() });
         left -= amount;
     }
-    (left <= 0.0).then_some(parts)
+    let is_kept = levels.iter().all(|level| level.taken.len() >= level.min);
+    (left <= 1e-9 * part.amount && is_kept).then_some(parts)
+}
+
+/// Of a load each zone has the same, so that none has more replicas than another.
+pub(super) fn is_even(rules: &Rules) -> bool {
+    rules.min.iter().any(|(over, min)| *over == SpreadOver::Zone && *min > 2)
+}
+
+/// What one demand has in clouds, at sites or in zones, and may have.
+struct Level {
+    over: SpreadOver,
+    min: usize,
+    share: f64,
+    taken: BTreeMap<usize, f64>,
+}
+
+impl Level {
+    fn of(over: SpreadOver, rules: &Rules, part: &Part) -> Level {
+        let min = rules.min.iter().find(|(one, _)| *one == over).map_or(1, |(_, min)| *min);
+        let share = rules.share.iter().find(|(one, _)| *one == over);
+        let mut share = share.map_or(f64::INFINITY, |(_, share)| *share);
+        if !part.rates.is_empty() && over == SpreadOver::Zone && is_even(rules) {
+            share = share.min(part.amount / min as f64);
+        }
+        Level { over, min, share, taken: BTreeMap::new() }
+    }
+
+    /// How many are missing still when there is something at a place.
+    fn missing_beside(&self, scene: &Scene, place: u32) -> usize {
+        let is_new = !self.taken.contains_key(&scene.section(place, self.over));
+        self.min.saturating_sub(self.taken.len() + usize::from(is_new))
+    }
+
+    fn room(&self, scene: &Scene, place: u32) -> f64 {
+        let taken = self.taken.get(&scene.section(place, self.over)).copied().unwrap_or(0.0);
+        self.share - taken
+    }
+
+    fn take(&mut self, scene: &Scene, place: u32, amount: f64) {
+        *self.taken.entry(scene.section(place, self.over)).or_insert(0.0) += amount;
+    }
+}
+
+/// Some of a load in each of the first sections: one replica in each but the best, where the rest is.
+fn some_each(
+    scene: &Scene,
+    prices: &Prices,
+    part: &Part,
+    over: SpreadOver,
+    min: usize,
+    sections: &[(f64, usize)],
+) -> Option<Vec<Part>> {
+    let (unit, _) = sections.first()?;
+    let mut left = part.amount;
+    let mut parts = Vec::new();
+    for (_, section) in sections.iter().take(min).skip(1) {
+        let candidates = scene.inside(part, over, *section);
+        // What one replica costs beyond what it saves in the best section.
+        let rate = |place: u32| part.rate(&scene.places[place as usize]);
+        let more = |place: &u32| {
+            prices.seat(scene, part, *place as usize) - unit * rate(*place).min(part.amount)
+        };
+        let least = candidates.iter().min_by(|a, b| more(a).total_cmp(&more(b)).then(a.cmp(b)))?;
+        let amount = rate(*least).min(part.amount);
+        left -= amount;
+        parts.push(Part { amount, candidates, given: Some((over, *section)), ..part.clone() });
+    }
+    let (_, best) = sections[0];
+    let candidates = scene.inside(part, over, best);
+    let amount = left.max(1e-6 * part.amount);
+    parts.push(Part { amount, candidates, given: Some((over, best)), ..part.clone() });
+    (parts.len() == min).then_some(parts)
 }
 
 /// Sections by what they cost, the best first.
-fn ranked(
+pub(super) fn ranked(
     scene: &Scene,
     prices: &Prices,
     open: &BTreeSet<usize>,

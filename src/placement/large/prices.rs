@@ -114,7 +114,9 @@ impl Prices {
             let sites = self.sections(scene, part, &seats, SpreadOver::Region, rules.spot);
             least = least.max(sites.first().map_or(0.0, |(unit, _)| unit * part.amount));
         }
-        for (over, min) in &rules.min {
+        let is_load = !part.rates.is_empty();
+        // One replica of a load can serve all of it.
+        for (over, min) in rules.min.iter().filter(|_| !is_load) {
             let sections = self.sections(scene, part, &seats, *over, None);
             let others: f64 = sections.iter().take(*min).skip(1).map(|(seat, _)| seat).sum();
             let spread = others + all * (part.amount - (*min as f64 - 1.0));
@@ -123,8 +125,11 @@ impl Prices {
         for (over, share) in &rules.share {
             let mut left = part.amount;
             let mut spread = 0.0;
-            for (seat, _) in self.sections(scene, part, &seats, *over, None) {
-                let some = left.min(f64::from(*share));
+            for (number, (seat, _)) in
+                self.sections(scene, part, &seats, *over, None).into_iter().enumerate()
+            {
+                // Of a load, all that is outside the best may be in one.
+                let some = if is_load && number > 0 { left } else { left.min(*share) };
                 spread += some * seat;
                 left -= some;
             }
@@ -356,9 +361,10 @@ pub(super) fn classes(
             let sizes = part.size.iter().zip(cover.binding[index]).filter(|(_, is)| *is);
             key.extend(sizes.map(|(size, _)| (*size as f64 / unit).to_bits()));
         }
-        let numbers = part.rates.iter().chain(&part.charges);
+        let length = key.len();
+        let numbers = part.rates.iter().chain(&part.charges).chain(&part.shares);
         key.extend(numbers.map(|number| number.to_bits()));
-        if !part.rates.is_empty() || !part.charges.is_empty() {
+        if key.len() > length {
             key.push(unit.to_bits());
         }
         if is_apart(part) {

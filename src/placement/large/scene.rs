@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use fleetform_contract::Market;
 
+use super::together;
 use crate::config::SpreadOver;
 use crate::placement::packing::Amounts;
 use crate::placement::reduce::Group;
@@ -27,7 +28,9 @@ pub(super) struct Scene<'a> {
     pub caps: Vec<Cap>,
     /// By demand: its own rules.
     pub rules: Vec<Rules>,
-    /// What the sites of any placement count in the objective at least.
+    /// Models' weights.
+    pub stored: Vec<Stored>,
+    /// What the sites of any placement, and weights of models at them, count in the objective at least.
     pub least_sites: f64,
 }
 
@@ -44,6 +47,22 @@ pub(super) struct Place {
     pub is_spot: bool,
     /// Which limits count what is here, ascending.
     pub caps: Vec<usize>,
+}
+
+/// A model's weights, kept once at every site that serves it.
+pub(super) struct Stored {
+    /// By site: what keeping them there counts in the objective, a month. Infinite where nobody needs them.
+    pub by_site: Vec<f64>,
+    /// Of those that use them, all that are not sized by load. Each stands for so small a part of what its site keeps at
+    /// least.
+    replicas: f64,
+}
+
+impl Stored {
+    /// By site, the part of one replica.
+    fn shares(&self) -> Vec<f64> {
+        self.by_site.iter().map(|cost| cost / self.replicas).collect()
+    }
 }
 
 /// `Σ use ≤ max`
@@ -66,12 +85,15 @@ pub(super) struct Rules {
     /// Most of its amount that may be on spot nodes.
     pub spot: Option<f64>,
     pub together: bool,
+    /// Of a load: whether the number of its replicas has limits.
+    pub is_counted: bool,
     pub min: Vec<(SpreadOver, usize)>,
-    pub share: Vec<(SpreadOver, u32)>,
+    /// Most of its amount that may be in one of them. A load may be served beyond what is asked for.
+    pub share: Vec<(SpreadOver, f64)>,
 }
 
 impl Rules {
-    fn share_at_most(&mut self, over: SpreadOver, most: u32) {
+    fn share_at_most(&mut self, over: SpreadOver, most: f64) {
         match self.share.iter_mut().find(|(one, _)| *one == over) {
             Some((_, before)) => *before = most.min(*before),
             None => self.share.push((over, most)),
@@ -84,10 +106,20 @@ impl Rules {
         min.chain(self.share.iter().map(|(over, _)| *over))
     }
 
-    /// Clouds, sites and zones are told apart one at a time.
-    fn is_mixed(&self) -> bool {
-        let mut over = self.spread_over();
-        over.next().is_some_and(|first| over.any(|other| other != first))
+    /// Leaves out what other rules say already: zones are at sites, and sites in clouds.
+    fn simplify(&mut self) {
+        let Rules { min, share, .. } = self;
+        let all = min.clone();
+        let is_wider = |one: &SpreadOver, other: &SpreadOver| level(*one) < level(*other);
+        min.retain(|(over, least)| {
+            // Three zones and more are a rule on how much is in one.
+            *over == SpreadOver::Zone && *least > 2
+                || !all.iter().any(|(other, more)| is_wider(other, over) && more >= least)
+        });
+        let all = share.clone();
+        share.retain(|(over, most)| {
+            !all.iter().any(|(other, less)| is_wider(other, over) && less <= most)
+        });
     }
 
     pub fn is_zoned(&self) -> bool {
@@ -95,8 +127,25 @@ impl Rules {
     }
 }
 
+/// Clouds first, then what is in them.
+pub(super) fn level(over: SpreadOver) -> u8 {
+    match over {
+        SpreadOver::Cloud => 0,
+        SpreadOver::Region => 1,
+        SpreadOver::Zone => 2,
+    }
+}
+
 /// A cloud, a site or a zone, by its number.
 pub(super) type Given = Option<(SpreadOver, usize)>;
+
+/// What replicas on one type of GPU serve of a load.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Serves {
+    pub kind: usize,
+    /// Requests a second of one replica.
+    pub rate: f64,
+}
 
 /// An amount of a group that may be anywhere on its candidates: what has no rule but that.
 #[derive(Clone)]
@@ -111,10 +160,16 @@ pub(super) struct Part {
     pub rates: Vec<f64>,
     /// By site, what one replica counts in the objective beside its node; empty where that is nothing.
     pub charges: Vec<f64>,
+    /// By site, what one replica stands for of its model's weights there; empty where that is nothing.
+    pub shares: Vec<f64>,
+    /// Its model's weights.
+    pub stored: Option<usize>,
     /// Not on spot nodes.
     pub is_steady: bool,
     /// The cloud, site or zone that it was given, where a rule asks for one.
     pub given: Given,
+    /// What of a load it serves, where it is of one.
+    pub serves: Option<Serves>,
 }
 
 impl Part {
@@ -133,7 +188,13 @@ impl Part {
         self.size.iter().find(|size| **size > 0).map_or(1.0, |size| *size as f64)
     }
 
+    /// What one replica stands for at least beside its node.
     pub fn charge(&self, place: &Place) -> f64 {
+        self.paid(place) + self.shares.get(place.site).copied().unwrap_or(0.0)
+    }
+
+    /// The same without weights, which are paid once.
+    pub fn paid(&self, place: &Place) -> f64 {
         self.charges.get(place.site).copied().unwrap_or(0.0)
     }
 }
@@ -141,8 +202,7 @@ impl Part {
 impl<'a> Scene<'a> {
     /// `None` where the problem asks for something that is not known here.
     pub fn new(problem: &'a Problem, groups: &'a [Group]) -> Option<Scene<'a>> {
-        let is_plain = problem.stored.is_empty() && problem.ceiling.is_none();
-        if !is_plain {
+        if problem.ceiling.is_some() {
             return None;
         }
         let mut clouds: BTreeMap<&str, usize> = BTreeMap::new();
@@ -179,6 +239,20 @@ impl<'a> Scene<'a> {
         });
         let places = places.collect();
         let rules = vec![Rules::default(); problem.demands.len()];
+        let stored = problem.stored.iter().map(|stored| {
+            let cost =
+                |site| stored.cost_month.get(site).map_or(f64::INFINITY, |cost| weigh * cost);
+            let replicas = stored.demands.iter().map(|demand| &problem.demands[*demand].amount);
+            let replicas = replicas.filter_map(|amount| match amount {
+                Amount::Replicas(replicas) => Some(f64::from(*replicas)),
+                Amount::Load(_) => None,
+            });
+            Stored {
+                by_site: sites.iter().map(|(site, _)| cost(*site)).collect(),
+                replicas: replicas.sum(),
+            }
+        });
+        let stored = stored.collect();
         let kinds = kinds.len();
         let caps = Vec::new();
         let least_sites = 0.0;
@@ -197,19 +271,21 @@ impl<'a> Scene<'a> {
             kinds,
             caps,
             rules,
+            stored,
             least_sites,
         };
         for limit in &problem.limits {
             scene.add(&limit.rule)?;
         }
-        let is_unknown = |(rules, demand): (&Rules, &Demand)| {
-            let is_load = matches!(demand.amount, Amount::Load(_));
-            rules.is_mixed() || is_load && rules.spread_over().next().is_some()
-        };
-        if scene.rules.iter().zip(&problem.demands).any(is_unknown) {
-            return None;
+        for demands in together::components(problem) {
+            scene.spread_alike(&demands);
+        }
+        for (rules, demand) in scene.rules.iter_mut().zip(&problem.demands) {
+            rules.simplify();
+            rules.is_counted |= matches!(&demand.amount, Amount::Load(load) if load.least > 1);
         }
         scene.count_sites();
+        scene.count_stored();
         Some(scene)
     }
 
@@ -243,34 +319,70 @@ impl<'a> Scene<'a> {
             }
             // No zone holds so many that fewer zones could hold all: of two, each may hold all but one.
             Rule::ZoneMin { demand, min } => {
-                let Amount::Replicas(replicas) = self.problem.demands[*demand].amount else {
-                    return None;
-                };
                 let rules = &mut self.rules[*demand];
-                match min {
-                    0 | 1 => {}
-                    2 => rules.min.push((SpreadOver::Zone, 2)),
-                    _ => {
+                match (min, &self.problem.demands[*demand].amount) {
+                    (0 | 1, _) => {}
+                    (3.., Amount::Replicas(replicas)) => {
                         let most = replicas.saturating_sub(1) / (min - 1);
-                        rules.share_at_most(SpreadOver::Zone, most);
+                        rules.share_at_most(SpreadOver::Zone, f64::from(most));
                     }
+                    _ => rules.min.push((SpreadOver::Zone, *min as usize)),
                 }
+            }
+            // What is elsewhere serves the rest.
+            Rule::LoadElsewhere { demand, over, min, .. } => {
+                let most = (self.problem.demands[*demand].asked() - min).max(0.0);
+                self.rules[*demand].share_at_most(*over, most);
             }
             Rule::Together { demand } => self.rules[*demand].together = true,
             Rule::SpreadMin { demand, over, min } => {
                 self.rules[*demand].min.push((*over, *min as usize));
             }
             Rule::SpreadShare { demand, over, max_replicas, .. } => {
-                self.rules[*demand].share_at_most(*over, *max_replicas);
+                self.rules[*demand].share_at_most(*over, f64::from(*max_replicas));
             }
             // What the checker finds broken goes the general way, and so does what needs explaining.
-            Rule::MaxReplicas { .. } => {}
-            // Kept by asking again (`apart`).
-            Rule::Apart { .. } => {}
+            Rule::MaxReplicas { demand, .. } => self.rules[*demand].is_counted = true,
+            // Kept by asking again (`apart`, `together`).
+            Rule::Apart { .. } | Rule::SameSites { .. } => {}
             Rule::Budget { .. } if self.problem.weights.is_none() => {}
             _ => return None,
         }
         Some(())
+    }
+
+    /// Demands at the same sites are at as many, and in as many clouds, as the one that is at most.
+    fn spread_alike(&mut self, demands: &[usize]) {
+        let mut most: [(SpreadOver, usize); 2] = [(SpreadOver::Cloud, 1), (SpreadOver::Region, 1)];
+        for demand in demands {
+            let Rules { min, share, .. } = &self.rules[*demand];
+            let by_share = share.iter().map(|(over, most)| {
+                let least = match self.problem.demands[*demand].amount {
+                    Amount::Replicas(replicas) => (f64::from(replicas) / most).ceil() as usize,
+                    // Two that serve more than they may are enough.
+                    Amount::Load(_) => 2,
+                };
+                (*over, least)
+            });
+            for (over, min) in min.iter().copied().chain(by_share) {
+                let alike = most.iter_mut().filter(|(one, _)| *one == over);
+                alike.for_each(|(_, most)| *most = min.max(*most));
+            }
+        }
+        let [(_, clouds), (_, sites)] = most;
+        for demand in demands {
+            let min = &mut self.rules[*demand].min;
+            min.retain(|(over, _)| *over == SpreadOver::Zone);
+            match (clouds, sites) {
+                (1, 1) => {}
+                // Clouds have no site in common.
+                (clouds, sites) if sites <= clouds => min.push((SpreadOver::Cloud, clouds)),
+                (1, sites) => min.push((SpreadOver::Region, sites)),
+                (clouds, sites) => {
+                    min.extend([(SpreadOver::Cloud, clouds), (SpreadOver::Region, sites)]);
+                }
+            }
+        }
     }
 
     fn cap(&mut self, max: f64, counts: Counting, is_there: impl Fn(&Candidate) -> bool) {
@@ -309,6 +421,16 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What is kept for loads alone is kept somewhere.
+    fn count_stored(&mut self) {
+        for (stored, of) in self.stored.iter().zip(&self.problem.stored) {
+            let asked = of.demands.iter().map(|demand| self.problem.demands[*demand].asked());
+            if stored.replicas == 0.0 && asked.sum::<f64>() > 0.0 {
+                self.least_sites += stored.by_site.iter().copied().fold(f64::INFINITY, f64::min);
+            }
+        }
+    }
+
     pub fn demand(&self, group: usize) -> &'a Demand {
         &self.problem.demands[self.groups[group].demands[0]]
     }
@@ -319,7 +441,8 @@ impl<'a> Scene<'a> {
 
     /// The whole group, whatever its rules.
     pub fn part(&self, group: usize) -> Part {
-        let demand = self.demand(group);
+        let index = self.groups[group].demands[0];
+        let demand = &self.problem.demands[index];
         let mut rates = Vec::new();
         let mut amount = f64::from(self.groups[group].replicas);
         if let Amount::Load(_) = demand.amount {
@@ -342,10 +465,24 @@ impl<'a> Scene<'a> {
                 };
             }
         }
+        let stored = self.problem.stored.iter().position(|one| one.demands.contains(&index));
+        let shared = stored.filter(|_| rates.is_empty()).map(|one| &self.stored[one]);
+        let shares = shared.map_or_else(Vec::new, Stored::shares);
         let candidates = Rc::clone(&self.candidates[group]);
         let size = demand.size.array();
-        let (is_steady, given) = (false, None);
-        Part { group, size, amount, candidates, rates, charges, is_steady, given }
+        Part {
+            group,
+            size,
+            amount,
+            candidates,
+            rates,
+            charges,
+            shares,
+            stored,
+            is_steady: false,
+            given: None,
+            serves: None,
+        }
     }
 
     /// How much of a limit one node of a place takes.
@@ -371,7 +508,11 @@ impl<'a> Scene<'a> {
     pub fn inside(&self, part: &Part, over: SpreadOver, section: usize) -> Rc<[u32]> {
         let places = self.candidates[part.group].iter().copied();
         let places = places.filter(|place| self.section(*place, over) == section);
-        let is_free = |place: &u32| !(part.is_steady && self.places[*place as usize].is_spot);
+        let is_free = |place: &u32| {
+            let place = &self.places[*place as usize];
+            let is_kind = part.serves.is_none_or(|serves| serves.kind == place.kind);
+            is_kind && !(part.is_steady && place.is_spot)
+        };
         places.filter(is_free).collect()
     }
 

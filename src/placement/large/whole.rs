@@ -222,6 +222,7 @@ impl<'a> Program<'a> {
             }
             _ => None,
         };
+        let kept = self.kept(class);
         let most_together = self.most_together(class);
         let is_whole = self.is_cut && self.is_whole(class);
         let mut seats = Vec::new();
@@ -230,7 +231,8 @@ impl<'a> Program<'a> {
             let place = &self.scene.places[index];
             let uses = place.caps.iter().map(|cap| (*cap, self.scene.seat_use(*cap, part)));
             let uses: Terms = uses.collect();
-            let column = self.column(part.amount, is_whole, 0.0, &uses);
+            let share = kept.get(&index).copied().unwrap_or(0.0);
+            let column = self.column(part.amount, is_whole, share, &uses);
             seats.push(column);
             if let Some((over, most)) = spread {
                 let section = (part.group, self.scene.section(index as u32, over));
@@ -262,6 +264,22 @@ impl<'a> Program<'a> {
         self.sites.entry(part.group).or_default().insert(site, is_there);
         all.push((is_there, -part.amount));
         self.model.row(all, Sense::AtLeast, 0.0);
+    }
+
+    /// By kept place: the least that one replica stands for of its model's weights, there or where that place stands for.
+    fn kept(&self, class: &Class) -> BTreeMap<usize, f64> {
+        let part = &class.part;
+        let mut least = BTreeMap::new();
+        if part.shares.is_empty() {
+            return least;
+        }
+        for place in part.candidates.iter().map(|place| *place as usize) {
+            let Some(by) = self.cover.by[place] else { continue };
+            let share = part.shares[self.scene.places[place].site];
+            let least = least.entry(by).or_insert(share);
+            *least = share.min(*least);
+        }
+        least
     }
 
     /// Whether whole replicas of all members are whole in units of the first.
@@ -301,7 +319,7 @@ impl<'a> Program<'a> {
         let by_min = rules.min.iter().filter(|(over, _)| is_zone(over));
         let by_min = by_min.map(|(_, min)| amount + 1.0 - *min as f64);
         let by_share = rules.share.iter().filter(|(over, _)| is_zone(over));
-        by_min.chain(by_share.map(|(_, most)| f64::from(*most))).fold(f64::INFINITY, f64::min)
+        by_min.chain(by_share.map(|(_, most)| *most)).fold(f64::INFINITY, f64::min)
     }
 
     /// The rows that several classes share.

@@ -766,7 +766,8 @@ fn resource_prices_bound_what_trying_everything_finds() {
     let (placed, best, excess) = compare_large(worlds, 1e5);
     assert!(placed > 150, "{placed} were placed");
     assert!(best * 10 > placed * 8, "{best} of {placed} are the best");
-    assert!(excess < 0.1, "{excess}");
+    // So few replicas: what is not the best is far from it.
+    assert!(excess < 0.12, "{excess}");
 }
 
 #[test]
@@ -776,6 +777,45 @@ fn resource_prices_bound_what_being_apart_costs() {
     assert!(best * 10 > placed * 7, "{best} of {placed} are the best");
     // There are few sites here, and who leaves one pays dearly; in use, problems so small go the exact way.
     assert!(excess < 0.3, "{excess}");
+}
+
+#[test]
+fn resource_prices_bound_what_being_together_costs() {
+    let worlds = (0..600).map(|seed| {
+        let mut world = paired(seed);
+        let rules = world.stack.workloads.values_mut().map(|workload| &mut workload.placement);
+        rules.for_each(|rules| rules.apart_from.clear());
+        (seed, world)
+    });
+    let is_paired = |(_, world): &(u64, World)| {
+        world.stack.workloads.values().any(|one| !one.placement.together_with.is_empty())
+    };
+    let (placed, best, excess) = compare_large(worlds.filter(is_paired), 1e5);
+    assert!(placed > 60, "{placed} were placed");
+    assert!(best * 10 > placed * 7, "{best} of {placed} are the best");
+    assert!(excess < 0.1, "{excess}");
+}
+
+#[test]
+fn resource_prices_bound_what_weights_cost() {
+    let worlds = (400..900).map(|seed| {
+        let mut world = talking(seed);
+        let sized = if seed % 3 == 0 { random_load(seed) } else { world.clone() };
+        for (name, workload) in &mut world.stack.workloads {
+            workload.calls.clear();
+            if let Some(sized) = sized.stack.workloads.get(name) {
+                workload.amount = sized.amount.clone();
+                workload.needs = sized.needs.clone();
+            }
+        }
+        (seed, world)
+    });
+    let is_stored = |(_, world): &(u64, World)| !world.stack.models.is_empty();
+    let (placed, best, excess) = compare_large(worlds.filter(is_stored), 1e4);
+    assert!(placed > 60, "{placed} were placed");
+    assert!(best * 10 > placed * 7, "{best} of {placed} are the best");
+    // Weights of 2,000 GiB cost here what nodes do.
+    assert!(excess < 0.15, "{excess}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
 use crate::placement::{Placement, check, plain, reduce, solve};
-use crate::problem::{Problem, Rule, pose};
+use crate::problem::{Amount, Problem, Rule, pose};
 
 /// What the clouds of a stack offer.
 fn pose_with_catalogs(stack: &config::Stack) -> Problem {
@@ -196,4 +196,51 @@ fn a_large_fleet_that_runs_stays_where_it_is() {
     };
     assert_eq!(others(&more), others(&first), "only the one that grew");
     assert!(more.proof.moves_month < 1e-6, "{:?}", more.proof);
+}
+
+#[test]
+fn large_loads_that_run_stay_where_they_are() {
+    let mut text = instances::loads(30, 2, instances::Extent::All);
+    // Some are spread.
+    let spread = "  placement {\n    spread {\n      over = \"region\"\n      max_share = 0.6\n    }\n  }\n}";
+    for number in [3, 11, 19] {
+        let at = text.find(&format!("service \"l{number}\"")).expect("it is there");
+        let end = at + text[at..].find("\n}").expect("it ends") + 1;
+        text.replace_range(end..=end, spread);
+    }
+    let mut problem = instance(text);
+    let first = solve(&problem).expect("it can be placed");
+    problem.last = Some(first.clone());
+    assert_eq!(solve(&problem).expect("it can be placed").seats, first.seats);
+
+    let mut dice = Dice(3);
+    for candidate in &mut problem.candidates {
+        candidate.price_hour *= 0.98 + 0.04 * f64::from(dice.roll(100) as u32) / 100.0;
+    }
+    let places = |placement: &Placement| -> Vec<(String, String, u32)> {
+        let seats = placement.seats.iter();
+        seats.map(|one| (one.workload.clone(), one.offering.clone(), one.replicas)).collect()
+    };
+    let moved = solve(&problem).expect("it can be placed");
+    assert_eq!(places(&moved), places(&first), "prices that move by 2 % move nothing");
+
+    let name = problem.demands[0].workload.clone();
+    let others = |placement: &Placement| {
+        let mut all = places(placement);
+        all.retain(|(workload, ..)| *workload != name);
+        all
+    };
+    let replicas = |placement: &Placement| -> u32 {
+        let mine = placement.seats.iter().filter(|seats| seats.workload == name);
+        mine.map(|seats| seats.replicas).sum()
+    };
+    for factor in [1.5, 0.4] {
+        let mut problem = problem.clone();
+        let Amount::Load(load) = &mut problem.demands[0].amount else { unreachable!("by load") };
+        load.requests_per_second *= factor;
+        let changed = solve(&problem).expect("it can be placed");
+        assert_eq!(others(&changed), others(&first), "only the one that changed");
+        assert_eq!(replicas(&changed) > replicas(&first), factor > 1.0);
+        assert!(changed.proof.moves_month < 1e-6, "{:?}", changed.proof);
+    }
 }

@@ -387,6 +387,13 @@ fn pairs_are_apart_or_together() {
     let ranker = together.stack.workloads.get_mut("ranker").expect("it is there");
     ranker.placement.clouds = vec!["aws".to_owned()];
     ranker.placement.regions = vec!["r1".to_owned()];
+    let mut elsewhere = together.clone();
+    chat(&mut elsewhere).placement.regions = vec!["r2".to_owned()];
+    assert_snapshot!(elsewhere.say(&["service.ranker.placement.together_with"]).refusal(), @r"
+    No site fits both (at service.ranker.placement.together_with)
+    `service.chat` and `service.ranker` must be at the same sites, and none fits both: `service.chat` fits in aws/r2 only, `service.ranker` in aws/r1 only.
+    hint: widen the regions or GPU types of one of them, or remove this rule
+    ");
     assert_snapshot!(together.say(&["cloud.aws.quota.0"]).refusal(), @r"
     No placement satisfies every limit (at cloud.aws.quota.0)
     `cloud.aws` has a quota of 2 GPUs in r1; 3 are needed (main.hcl:1).

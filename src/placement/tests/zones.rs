@@ -274,6 +274,35 @@ fn resource_prices_bound_what_zones_cost() {
 }
 
 #[test]
+fn resource_prices_bound_what_zones_of_loads_cost() {
+    let worlds = (900..1_700).map(|seed| (seed, zoned(seed, random_load(seed))));
+    let (placed, best, excess) = compare_large(worlds, 2e4);
+    assert!(placed > 20, "{placed} were placed");
+    assert!(best * 10 > placed * 6, "{best} of {placed} are the best");
+    assert!(excess < 0.15, "{excess}");
+}
+
+/// Rules over zones, and over the regions or clouds that they are of.
+#[test]
+fn resource_prices_bound_what_rules_over_zones_and_regions_cost() {
+    let worlds = (900..1_700).map(|seed| {
+        let mut world = zoned(seed, if seed % 4 == 0 { random_load(seed) } else { random(seed) });
+        let workloads = world.stack.workloads.values_mut();
+        let spreads = workloads.map(|workload| &mut workload.placement.spread);
+        for spread in spreads.filter(|spread| !spread.is_empty()) {
+            let over = if seed % 2 == 0 { SpreadOver::Region } else { SpreadOver::Cloud };
+            let (min, max_share) = if seed % 3 == 0 { (Some(2), None) } else { (None, Some(0.7)) };
+            spread.push(Spread { over, min, max_share });
+        }
+        (seed, world)
+    });
+    let (placed, best, excess) = compare_large(worlds, 1e5);
+    assert!(placed > 30, "{placed} were placed");
+    assert!(best * 10 > placed * 6, "{best} of {placed} are the best");
+    assert!(excess < 0.15, "{excess}");
+}
+
+#[test]
 fn loads_spread_over_zones_cost_what_trying_everything_finds() {
     let worlds = (900..1_300).map(|seed| (seed, zoned(seed, random_load(seed))));
     let (placed, clashes, _) = compare(worlds, 3e3);

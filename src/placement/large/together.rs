@@ -1,0 +1,173 @@
+//! Demands that must be at the same sites are asked for at no others: those where they run, where all of them stand for
+//! least, or where whole nodes for them cost least; what costs less counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::unionfind::UnionFind;
+
+use super::prices::Prices;
+use super::scene::{Part, Scene};
+use super::{HANDFUL, objective, parts};
+use crate::config::SpreadOver;
+use crate::placement::Placement;
+use crate::placement::packing::fitting;
+use crate::placement::reduce::{self, Group};
+use crate::problem::Problem;
+
+/// Sets of demands that must be at the same sites, each ascending.
+pub(super) fn components(problem: &Problem) -> Vec<Vec<usize>> {
+    let mut union = UnionFind::new(problem.demands.len());
+    for [one, other] in reduce::same_sites(problem) {
+        union.union(one, other);
+    }
+    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for demand in 0..problem.demands.len() {
+        sets.entry(union.find(demand)).or_default().push(demand);
+    }
+    sets.into_values().filter(|demands| demands.len() > 1).collect()
+}
+
+/// Sites of a set at which it is tried, by each order.
+const BEST: usize = 2;
+/// So many other options are tried, one set at a time, where workloads are few.
+const ASKED: usize = 12;
+
+/// Demands that must be at the same sites, as groups, and some sites where they can be, the best first: as few as their
+/// rules allow, or those where they run.
+pub(super) struct Set {
+    groups: Vec<usize>,
+    options: Vec<BTreeSet<usize>>,
+}
+
+/// `None` where there are no such sites for some set.
+pub(super) fn sets(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) -> Option<Vec<Set>> {
+    let sets = components(scene.problem).into_iter().map(|demands| {
+        let is_member = |group: &usize| {
+            scene.groups[*group].demands.iter().any(|demand| demands.contains(demand))
+        };
+        let groups: Vec<usize> = (0..scene.groups.len()).filter(is_member).collect();
+        let by_unit = common(scene, &groups, |part| {
+            let units = parts::ranked(scene, prices, open, part, SpreadOver::Region);
+            units.into_iter().map(|(unit, site)| (unit * part.amount, site)).collect()
+        });
+        let alone = common(scene, &groups, |part| alone(scene, part));
+        let running = running(scene, &demands);
+        let running: BTreeSet<usize> =
+            by_unit.iter().copied().filter(|site| running.contains(site)).collect();
+        let mut options: Vec<BTreeSet<usize>> = Vec::new();
+        if !running.is_empty() {
+            options.push(running);
+        }
+        for skipped in 0..BEST {
+            for order in [&by_unit, &alone] {
+                let sites = enough(scene, &groups, order.iter().copied().skip(skipped));
+                options.extend(sites.filter(|sites| !options.contains(sites)));
+            }
+        }
+        (!options.is_empty()).then_some(Set { groups, options })
+    });
+    sets.collect()
+}
+
+/// A placement in which each set is at one of its options.
+pub(super) fn placed(
+    scene: &Scene,
+    sets: &[Set],
+    ask: impl Fn(&[Group]) -> Option<Placement>,
+) -> Option<Placement> {
+    let mut chosen = vec![0; sets.len()];
+    let mut best = ask(&gathered(scene, sets, &chosen))?;
+    if scene.groups.len() > HANDFUL {
+        return Some(best);
+    }
+    let most = sets.iter().map(|set| set.options.len()).max().unwrap_or(0);
+    let tries = (1..most).flat_map(|option| (0..sets.len()).map(move |set| (option, set)));
+    let tries = tries.filter(|(option, set)| *option < sets[*set].options.len());
+    for (option, set) in tries.take(ASKED) {
+        let before = std::mem::replace(&mut chosen[set], option);
+        match ask(&gathered(scene, sets, &chosen)) {
+            Some(found) if objective(&found) < objective(&best) - 1e-6 => best = found,
+            _ => chosen[set] = before,
+        }
+    }
+    Some(best)
+}
+
+/// Groups that have candidates at the chosen option's sites alone.
+fn gathered(scene: &Scene, sets: &[Set], chosen: &[usize]) -> Vec<Group> {
+    let mut groups = scene.groups.to_vec();
+    for (set, option) in sets.iter().zip(chosen) {
+        for group in &set.groups {
+            let sites = &set.options[*option];
+            groups[*group].candidates.retain(|place| sites.contains(&scene.places[*place].site));
+        }
+    }
+    groups
+}
+
+/// Sites where all of them may be, those first where they cost least together, by what each costs at each.
+fn common(
+    scene: &Scene,
+    groups: &[usize],
+    cost: impl Fn(&Part) -> Vec<(f64, usize)>,
+) -> Vec<usize> {
+    let mut costs: BTreeMap<usize, (f64, usize)> = BTreeMap::new();
+    for group in groups {
+        for (cost, site) in cost(&scene.part(*group)) {
+            let (sum, there) = costs.entry(site).or_default();
+            *sum += cost;
+            *there += 1;
+        }
+    }
+    let all = costs.into_iter().filter(|(_, (_, there))| *there == groups.len());
+    let mut all: Vec<(f64, usize)> = all.map(|(site, (cost, _))| (cost, site)).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    all.into_iter().map(|(_, site)| site).collect()
+}
+
+/// By site: what whole nodes for it cost where nobody shares them.
+fn alone(scene: &Scene, part: &Part) -> Vec<(f64, usize)> {
+    let mut least: BTreeMap<usize, f64> = BTreeMap::new();
+    for place in part.candidates.iter() {
+        let there = &scene.places[*place as usize];
+        let replicas = (part.amount / part.rate(there) - 1e-9).ceil();
+        let nodes = (replicas / f64::from(fitting(&part.size, &there.capacity).max(1))).ceil();
+        let cost = nodes * there.price + replicas * part.charge(there);
+        let least = least.entry(there.site).or_insert(f64::INFINITY);
+        *least = cost.min(*least);
+    }
+    least.into_iter().map(|(site, cost)| (cost, site)).collect()
+}
+
+/// The first sites that are enough for the rules of all.
+fn enough(
+    scene: &Scene,
+    groups: &[usize],
+    sites: impl Iterator<Item = usize>,
+) -> Option<BTreeSet<usize>> {
+    let cloud_of: BTreeMap<usize, usize> =
+        scene.places.iter().map(|place| (place.site, place.cloud)).collect();
+    let rules = groups.iter().flat_map(|group| &scene.rules(*group).min);
+    let rules = rules.filter(|(over, _)| *over != SpreadOver::Zone);
+    let (over, min) = rules.max_by_key(|(_, min)| *min).copied().unwrap_or((SpreadOver::Region, 1));
+    let mut chosen = BTreeSet::new();
+    let mut clouds = BTreeSet::new();
+    for site in sites {
+        let is_new = over != SpreadOver::Cloud || clouds.insert(cloud_of[&site]);
+        if is_new && chosen.len() < min {
+            chosen.insert(site);
+        }
+    }
+    (chosen.len() == min).then_some(chosen)
+}
+
+/// The sites where any of them runs.
+fn running(scene: &Scene, demands: &[usize]) -> BTreeSet<usize> {
+    let names: BTreeSet<&str> =
+        demands.iter().map(|demand| scene.problem.demands[*demand].workload.as_str()).collect();
+    let Some(last) = &scene.problem.last else { return BTreeSet::new() };
+    let seats = last.seats.iter().filter(|seats| names.contains(seats.workload.as_str()));
+    let sites = seats.filter_map(|seats| Some(last.rentals.get(&seats.offering)?.offering.site()));
+    let number = |name: String| scene.sites.iter().position(|(site, _)| *site == name);
+    sites.filter_map(number).collect()
+}
