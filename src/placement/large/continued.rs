@@ -1,47 +1,87 @@
 //! What runs stays, and what is asked for beside it comes in: onto nodes that have room, then onto new ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fill::{Market, Node, take};
-use super::loads::{self, There};
+use super::improve::{self, Near};
+use super::loads::{self, Missing, There};
 use super::parts;
 use super::prices::Prices;
-use super::scene::{Part, Scene};
+use super::scene::{Part, Scene, Serves, level};
 use crate::placement::packing::fitting;
 use crate::problem::Amount;
 
-/// Parts and whole nodes that move nothing which may stay. `None` where that leaves no place for something.
-pub(super) fn nodes(
-    scene: &Scene,
-    prices: &Prices,
-    kept: &[usize],
-) -> Option<(Vec<Part>, Vec<Node>)> {
+/// Parts, and the nodes that they are on.
+type Placed = (Vec<Part>, Vec<Node>);
+
+/// Runs of improving what comes in.
+const RUNS: usize = 3;
+
+/// What moves nothing that may stay: as it comes in, and with nodes for what comes in taken apart and put together better.
+/// `None` where that leaves no place for something.
+pub(super) fn ways(scene: &Scene, prices: &Prices, kept: &[usize]) -> Option<Vec<Placed>> {
+    let first = nodes(scene, prices, kept)?;
+    let is_coming = first.0.iter().skip(scene.groups.len()).any(|part| part.amount > 0.0);
+    let better = is_coming.then(|| improved(scene, prices, kept, &first));
+    Some([first].into_iter().chain(better).collect())
+}
+
+/// The same nodes, with those that hold what comes in put together better. What stays is fixed where it is.
+fn improved(scene: &Scene, prices: &Prices, kept: &[usize], (parts, nodes): &Placed) -> Placed {
+    let groups = scene.groups.len();
+    let mut fixed: Vec<Part> = parts[groups..].to_vec();
+    let mut known: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    let mut nodes = nodes.clone();
+    for node in &mut nodes {
+        for (part, count) in &mut node.content {
+            if *part >= groups {
+                *part -= groups;
+                continue;
+            }
+            let place = &scene.places[node.place];
+            let number = *known.entry((*part, node.place)).or_insert_with(|| {
+                let whole = scene.part(*part);
+                let serves = Serves { kind: place.kind, rate: whole.rate(place) };
+                fixed.push(Part {
+                    amount: 0.0,
+                    candidates: [node.place as u32].into(),
+                    serves: (!whole.rates.is_empty()).then_some(serves),
+                    is_fixed: true,
+                    ..parts[*part].clone()
+                });
+                fixed.len() - 1
+            });
+            fixed[number].amount += f64::from(*count);
+            *part = number;
+        }
+    }
+    let market = Market::new(scene, fixed, prices, kept);
+    let mut taken = market.untaken();
+    nodes.iter().for_each(|node| market.count(node.place, &node.content, &mut taken, 1.0));
+    let near = Near { bound: 0.0, part: 0.0, runs: (RUNS, 1.0) };
+    improve::improved(&market, &nodes, &taken, near)
+}
+
+fn nodes(scene: &Scene, prices: &Prices, kept: &[usize]) -> Option<Placed> {
     let mut parts: Vec<Part> = (0..scene.groups.len()).map(|group| scene.part(group)).collect();
     let mut stayed = stayed(scene);
     // Of each group: what stays, and what comes in.
     let mut coming = Vec::new();
     for (group, stays) in parts.iter_mut().enumerate() {
         let whole = stays.clone();
-        let seated = match whole.rates.is_empty() {
-            true => {
-                stayed.iter().map(|(_, content)| content.get(&group).copied().unwrap_or(0)).sum()
-            }
-            false => give_up(scene, prices, &whole, &mut stayed),
-        };
+        if !whole.rates.is_empty() {
+            coming.extend(added(scene, prices, &whole, &mut stayed)?);
+            stays.rates = Vec::new();
+        }
+        let seated: u32 = stayed.iter().flat_map(|(_, content)| content.get(&group)).sum();
         stays.amount = f64::from(seated);
         if whole.rates.is_empty() {
-            coming.push(Part { amount: whole.amount - stays.amount, ..whole });
-            continue;
-        }
-        stays.rates = Vec::new();
-        let served =
-            there(scene, &whole, &stayed).iter().map(|one| one.replicas * one.rate).sum::<f64>();
-        if served < whole.amount - 1e-9 {
-            coming.extend(parts::whole(
-                scene,
-                prices,
-                Part { amount: whole.amount - served, ..whole },
-            )?);
+            let amount = whole.amount - stays.amount;
+            let there = stayed.iter().filter_map(|(place, content)| {
+                Some((*place as u32, f64::from(*content.get(&group)?)))
+            });
+            let there: Vec<(u32, f64)> = there.collect();
+            coming.extend(parts::beside(scene, prices, Part { amount, ..whole }, &there)?);
         }
     }
     parts.extend(coming);
@@ -67,8 +107,88 @@ pub(super) fn nodes(
     Some((market.parts, nodes))
 }
 
-/// Gives up replicas of a load that it is served without, those that stand for most first; how many stay.
-fn give_up(scene: &Scene, prices: &Prices, part: &Part, stayed: &mut [Stayed]) -> u32 {
+/// What comes in for a load beside what stays. Where its rules would not be kept so, nothing stays.
+fn added(scene: &Scene, prices: &Prices, part: &Part, stayed: &mut [Stayed]) -> Option<Vec<Part>> {
+    let group = part.group;
+    if is_less(scene, part) {
+        give_up(scene, prices, part, stayed);
+    }
+    let stays = there(scene, part, stayed);
+    if let Some(more) = topped_up(scene, prices, part, stays) {
+        return Some(more);
+    }
+    for (_, content) in stayed.iter_mut() {
+        content.remove(&group);
+    }
+    parts::by_price(scene, prices, &BTreeSet::new(), part.clone())
+}
+
+/// Replicas for what is missing, one after the other where it costs least. `None` where more would not help.
+fn topped_up(
+    scene: &Scene,
+    prices: &Prices,
+    part: &Part,
+    mut all: Vec<There>,
+) -> Option<Vec<Part>> {
+    let rules = scene.rules(part.group);
+    let over = rules.spread_over().max_by_key(|over| level(*over));
+    let site = |place: u32| scene.places[place as usize].site;
+    let at = all.first().filter(|_| rules.together).map(|first| site(first.place));
+    let mut more: BTreeMap<(Option<usize>, usize, bool), Part> = BTreeMap::new();
+    while let Some(missing) = loads::missing(scene, part.group, &all) {
+        let (amount, may): (f64, Box<dyn Fn(u32) -> bool>) = match missing {
+            Missing::Served { amount, is_steady } => {
+                (amount, Box::new(move |one| !(is_steady && scene.places[one as usize].is_spot)))
+            }
+            Missing::Outside { amount, over, section } => {
+                (amount, Box::new(move |one| scene.section(one, over) != section))
+            }
+            Missing::Sections { over, taken } => {
+                (1e-6, Box::new(move |one| !taken.contains(&scene.section(one, over))))
+            }
+            Missing::Replicas => (1e-6, Box::new(|_| true)),
+            Missing::Even => return None,
+        };
+        let rate = |one: u32| part.rate(&scene.places[one as usize]);
+        let cost = |one: u32| prices.seat(scene, part, one as usize) / rate(one).min(amount);
+        let places = part.candidates.iter().copied();
+        let places = places.filter(|one| at.is_none_or(|at| site(*one) == at) && may(*one));
+        let place = places.min_by(|a, b| cost(*a).total_cmp(&cost(*b)).then(a.cmp(b)))?;
+        let there = &scene.places[place as usize];
+        let is_steady = !there.is_spot;
+        all.push(There { place, replicas: 1.0, rate: rate(place), is_steady });
+        let section = over.map(|over| scene.section(place, over));
+        let added = more.entry((section, there.kind, is_steady)).or_insert_with(|| {
+            let here = part.candidates.iter().copied().filter(|other| {
+                let other_place = &scene.places[*other as usize];
+                over.is_none_or(|over| Some(scene.section(*other, over)) == section)
+                    && at.is_none_or(|at| other_place.site == at)
+                    && other_place.kind == there.kind
+                    && !(is_steady && rules.spot.is_some() && other_place.is_spot)
+            });
+            Part {
+                amount: 0.0,
+                candidates: here.collect(),
+                rates: Vec::new(),
+                serves: Some(Serves { kind: there.kind, rate: rate(place) }),
+                is_steady: is_steady && rules.spot.is_some(),
+                ..part.clone()
+            }
+        });
+        added.amount += 1.0;
+    }
+    Some(more.into_values().collect())
+}
+
+/// Whether less is asked for than when the load was placed.
+fn is_less(scene: &Scene, part: &Part) -> bool {
+    let workload = &scene.demand(part.group).workload;
+    let loads = scene.problem.last.iter().flat_map(|last| last.loads.get(workload));
+    loads.into_iter().any(|load| part.amount < load.asked_per_second - 1e-9)
+}
+
+/// Gives up replicas of a load that it is served without, those that stand for most first.
+fn give_up(scene: &Scene, prices: &Prices, part: &Part, stayed: &mut [Stayed]) {
     let unit = |place: usize| prices.unit(scene, part, place as u32);
     let mut order: Vec<usize> = (0..stayed.len()).collect();
     order.sort_by(|a, b| unit(stayed[*b].0).total_cmp(&unit(stayed[*a].0)).then(a.cmp(b)));
@@ -81,8 +201,6 @@ fn give_up(scene: &Scene, prices: &Prices, part: &Part, stayed: &mut [Stayed]) -
             }
         }
     }
-    let counts = stayed.iter().filter_map(|(_, content)| content.get(&part.group));
-    counts.sum()
 }
 
 /// Where a load's replicas stay.
@@ -99,7 +217,8 @@ fn there(scene: &Scene, part: &Part, stayed: &[Stayed]) -> Vec<There> {
 /// A node of a place that runs, with the replicas by group that may stay on it.
 type Stayed = (usize, BTreeMap<usize, u32>);
 
-/// The nodes that run, by place, with the replicas by group that may stay on each: no more than are asked for.
+/// The nodes that run, by place, with the replicas by group that may stay on each: no more than are asked for, and of
+/// loads all.
 fn stayed(scene: &Scene) -> Vec<Stayed> {
     let problem = scene.problem;
     let mut group_of: BTreeMap<&str, (usize, u32)> = BTreeMap::new();

@@ -66,20 +66,20 @@ const TRIALS: usize = 80;
 const LOADS: usize = 2;
 const LEAST: usize = 1_000;
 const MOST: usize = 60_000;
-/// Of all runs, and how many runs at most: where nothing else finds nodes, and where something does.
+/// Of all runs, and how many runs at most where nothing else finds nodes.
 const ALL: usize = 119_000;
 pub(super) const RUNS: usize = 12;
-pub(super) const FEW_RUNS: usize = 4;
 /// So many that find the same leave little hope for another.
 const AGREED: usize = 3;
 /// So many replicas more than its load needs may keep its rules.
-const MORE: usize = 3;
+const SPARE: usize = 3;
 
-/// A cost is near enough when so little of it is above the bound.
+/// A cost is near enough when so little of it is above the bound; after some runs, when another part is.
 #[derive(Clone, Copy)]
 pub(super) struct Near {
     pub bound: f64,
     pub part: f64,
+    pub runs: (usize, f64),
 }
 
 /// The cheapest nodes that a few runs find, and where parts are in them. No other run is made for what one leaves of the
@@ -88,24 +88,25 @@ pub(super) fn improved(
     market: &Market,
     nodes: &[Node],
     taken: &Taken,
-    runs: usize,
     near: Near,
 ) -> (Vec<Part>, Vec<Node>) {
     let mut known = Known::default();
     known.siblings.resize_with(market.scene.groups.len(), Vec::new);
     for (number, part) in market.parts.iter().enumerate() {
         known.siblings[part.group].push(number);
-        known.has_loads |= part.serves.is_some();
+        let rules = market.scene.rules(part.group);
+        known.has_loads |= part.serves.is_some() && !rules.is_counted && !is_even(rules);
     }
     let mut run = |seed| {
         Improving::new(market.clone(), nodes.to_vec(), taken.clone(), &mut known, seed).run()
     };
     let (mut least, mut parts, mut best) = run(0);
     // The fewer nodes there are, the more one bad turn costs.
-    let runs = (ALL / trials(nodes.len())).clamp(2, runs);
+    let runs = (ALL / trials(nodes.len())).clamp(2, RUNS);
     let mut agreed = 1;
     for seed in 1..runs as u64 {
-        if least - near.bound <= near.part * least || agreed == AGREED {
+        let part = if seed < near.runs.0 as u64 { near.part } else { near.runs.1.max(near.part) };
+        if least - near.bound <= part * least || agreed == AGREED {
             break;
         }
         let (cost, other, nodes) = run(seed);
@@ -411,7 +412,7 @@ impl<'a, 'b> Improving<'a, 'b> {
         self.ask(part, -gone);
         let mut come = (self.missing(group) / serves.rate - 1e-9).ceil().max(0.0);
         self.ask(other, come);
-        for _ in 0..MORE {
+        for _ in 0..SPARE {
             if !self.is_served(group) {
                 self.ask(other, 1.0);
                 come += 1.0;
@@ -431,7 +432,8 @@ impl<'a, 'b> Improving<'a, 'b> {
     fn serves(&self, part: usize) -> Option<Serves> {
         let one = &self.market.parts[part];
         let rules = self.market.scene.rules(one.group);
-        one.serves.filter(|it| it.rate > 0.0 && !rules.is_counted && !is_even(rules))
+        let is_free = !one.is_fixed && !rules.is_counted && !is_even(rules);
+        one.serves.filter(|it| is_free && it.rate > 0.0)
     }
 
     /// Of a load, what no replica serves.
@@ -621,7 +623,7 @@ impl<'a, 'b> Improving<'a, 'b> {
                 if content.is_empty() || market.room(place, &content, &self.taken, 1) == 0 {
                     continue;
                 }
-                let mut ratio = ratio(worth, price + self.copies.missing(market, place, &content));
+                let mut ratio = ratio(worth, price + self.copies.brought(market, place, &content));
                 if tilt > 0.0 {
                     ratio *= 1.0 + tilt * (self.dice.roll(100) as f64 / 100.0);
                 }
@@ -695,7 +697,7 @@ impl<'a, 'b> Improving<'a, 'b> {
             if !holds || there.kind != here.kind {
                 continue;
             }
-            let weights = self.copies.missing(&self.market, place, &node.content);
+            let weights = self.copies.brought(&self.market, place, &node.content);
             let more = there.price + self.charges(place, &node.content) + weights - now;
             if best.is_none_or(|best| more < best.1) {
                 best = Some((place, more));

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::scene::Scene;
+use crate::config::SpreadOver;
+use crate::problem::Amount;
 
 /// Steps of the search.
 const WORK: u32 = 20_000;
@@ -39,29 +41,77 @@ pub(super) struct There {
     pub is_steady: bool,
 }
 
-/// Whether replicas serve a group's load, also without what one place or spot may lose.
-pub(super) fn is_served(scene: &Scene, group: usize, there: &[There]) -> bool {
+/// What is missing for a load to be served by its rules.
+pub(super) enum Missing {
+    /// Requests a second, on any place, or on one that is not spot.
+    Served { amount: f64, is_steady: bool },
+    /// The same, outside one cloud, site or zone.
+    Outside { amount: f64, over: SpreadOver, section: usize },
+    /// Another cloud, site or zone than these.
+    Sections { over: SpreadOver, taken: BTreeSet<usize> },
+    /// Some replicas.
+    Replicas,
+    /// A zone has so many that fewer zones could hold all.
+    Even,
+}
+
+/// The first that is missing.
+pub(super) fn missing(scene: &Scene, group: usize, there: &[There]) -> Option<Missing> {
     let rules = scene.rules(group);
     let asked = scene.demand(group).asked();
     let served = |is_counted: &dyn Fn(&There) -> bool| -> f64 {
         let counted = there.iter().filter(|one| is_counted(one));
         counted.map(|one| one.replicas * one.rate).sum()
     };
-    let steady = rules.spot.map_or(0.0, |spot| asked - spot);
-    if served(&|_| true) < asked - 1e-9 || served(&|one| one.is_steady) < steady - 1e-9 {
-        return false;
+    let amount = asked - served(&|_| true);
+    if amount > 1e-9 {
+        return Some(Missing::Served { amount, is_steady: false });
+    }
+    let amount = rules.spot.map_or(0.0, |spot| asked - spot - served(&|one| one.is_steady));
+    if amount > 1e-9 {
+        return Some(Missing::Served { amount, is_steady: true });
+    }
+    let number: f64 = there.iter().map(|one| one.replicas).sum();
+    let least = match &scene.demand(group).amount {
+        Amount::Load(load) => f64::from(load.least),
+        Amount::Replicas(_) => 0.0,
+    };
+    if number < least {
+        return Some(Missing::Replicas);
     }
     let sections = |over| -> BTreeSet<usize> {
         let taken = there.iter().filter(|one| one.replicas > 0.0);
         taken.map(|one| scene.section(one.place, over)).collect()
     };
-    rules.min.iter().all(|(over, min)| sections(*over).len() >= *min)
-        && rules.share.iter().all(|(over, share)| {
-            sections(*over).into_iter().all(|lost| {
-                let left = served(&|one| scene.section(one.place, *over) != lost);
-                left >= asked - share - 1e-9
-            })
-        })
+    let in_one = |over, section| -> f64 {
+        let there = there.iter().filter(|one| scene.section(one.place, over) == section);
+        there.map(|one| one.replicas).sum()
+    };
+    for (over, min) in &rules.min {
+        let taken = sections(*over);
+        if taken.len() < *min {
+            return Some(Missing::Sections { over: *over, taken });
+        }
+        let most = taken.iter().map(|section| in_one(*over, *section)).fold(0.0, f64::max);
+        if *over == SpreadOver::Zone && most * (*min as f64 - 1.0) >= number {
+            return Some(Missing::Even);
+        }
+    }
+    for (over, share) in &rules.share {
+        for section in sections(*over) {
+            let left = served(&|one| scene.section(one.place, *over) != section);
+            let amount = asked - share - left;
+            if amount > 1e-9 {
+                return Some(Missing::Outside { amount, over: *over, section });
+            }
+        }
+    }
+    None
+}
+
+/// Whether replicas serve a group's load, also without what one place or spot may lose.
+pub(super) fn is_served(scene: &Scene, group: usize, there: &[There]) -> bool {
+    missing(scene, group, there).is_none()
 }
 
 struct Search {

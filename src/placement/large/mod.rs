@@ -70,6 +70,9 @@ pub(super) struct Tries {
     pub bounded: bool,
     /// Nodes as a program counts them.
     pub counted: bool,
+    /// Runs of improving what the quick way finds, and what counted nodes lead to. More of them follow only where more than
+    /// this part of the objective is left to the bound.
+    pub runs: [(usize, f64); 2],
     /// How near the bound is good enough, as a part of the objective.
     pub near: f64,
 }
@@ -81,6 +84,11 @@ impl Tries {
             quick,
             bounded: true,
             counted: groups > HANDFUL,
+            runs: match groups {
+                // What one run leaves, the program takes up.
+                few if few > HANDFUL && few <= SOME => [(1, 1.5e-2), (3, 5e-3)],
+                _ => [(improve::RUNS, 0.0); 2],
+            },
             near: if quick { NEAR_FEW } else { NEAR },
         }
     }
@@ -114,7 +122,9 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     let prices = Prices::find(&scene, &loose, &Cover::new(&scene, &loose))?;
     let open = open(&scene, &prices, &loose);
     let sets = together::sets(&scene, &prices, &open)?;
-    let mut placement = together::placed(&scene, &sets, |groups| parted(problem, groups, tries))?;
+    // Where nodes are not counted, a bound on these would serve nothing.
+    let again = Tries { bounded: tries.bounded && tries.counted, ..*tries };
+    let mut placement = together::placed(&scene, &sets, |groups| parted(problem, groups, &again))?;
     let mut bound = prices.bound(&scene);
     if tries.bounded && !is_near(&placement, bound, tries) {
         bound = proven(&scene, &prices, &open, bound);
@@ -202,13 +212,15 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         let parts = parts::priced(&scene, &prices, &open)?;
         let market = Market::new(&scene, parts, &prices, &cover.kept);
         let (nodes, taken) = market.fill(Vec::new(), market.untaken())?;
-        let is_few = tries.counted && groups.len() <= SOME;
-        let runs = if is_few { improve::FEW_RUNS } else { improve::RUNS };
-        sound(improve::improved(&market, &nodes, &taken, runs, Near { bound, part: tries.near }))
+        let near = Near { bound, part: tries.near, runs: tries.runs[0] };
+        sound(improve::improved(&market, &nodes, &taken, near))
     };
     let mut found = Vec::new();
     if problem.last.is_some() {
-        found.push(continued::nodes(&scene, &prices, &cover.kept).and_then(sound)?);
+        found.extend(continued::ways(&scene, &prices, &cover.kept)?.into_iter().filter_map(sound));
+        if found.is_empty() {
+            return None;
+        }
     }
     if tries.quick && !is_near(&found, bound) {
         found.extend(quick(bound));
@@ -217,7 +229,7 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         bound = proven(&scene, &prices, &open, bound);
     }
     if tries.counted && !is_near(&found, bound) {
-        found.extend(counted(&scene, &prices, &open, &cover, bound).and_then(sound));
+        found.extend(counted(&scene, &prices, &open, &cover, bound, tries).and_then(sound));
     }
     if found.is_empty() && !tries.quick {
         found.extend(quick(bound));
@@ -253,6 +265,7 @@ fn counted(
     open: &BTreeSet<usize>,
     cover: &Cover,
     bound: f64,
+    tries: &Tries,
 ) -> Option<(Vec<Part>, Vec<Node>)> {
     let parts = parts::certain(scene, prices, open, Aim::Nodes, bound);
     let whole = whole::solved(scene, &parts, prices, Aim::Nodes)?;
@@ -261,9 +274,8 @@ fn counted(
     let is_many = scene.groups.len() > SOME;
     let (nodes, taken) = rounding::nodes(&market, &whole.nodes, is_many);
     let (nodes, taken) = market.fill(nodes, taken)?;
-    let near = Near { bound, part: NEAR };
-    let runs = if is_many { improve::RUNS } else { improve::FEW_RUNS };
-    Some(improve::improved(&market, &nodes, &taken, runs, near))
+    let near = Near { bound, part: NEAR, runs: tries.runs[1] };
+    Some(improve::improved(&market, &nodes, &taken, near))
 }
 
 /// Sites where some part's replicas stand for least.

@@ -9,6 +9,7 @@ use super::scene::{Part, Rules, Scene, Serves, level};
 use super::whole::Whole;
 use crate::config::SpreadOver;
 use crate::placement::reduce;
+use crate::problem::Amount;
 
 /// At how many sites a program may have what asks for one, by what it is solved for.
 const SITES_OF_BOUND: usize = 5;
@@ -252,7 +253,7 @@ fn site(mine: Vec<Found>) -> Option<Vec<Part>> {
 }
 
 /// A group where the prices say that its rules cost the least.
-fn by_price(
+pub(super) fn by_price(
     scene: &Scene,
     prices: &Prices,
     open: &BTreeSet<usize>,
@@ -261,7 +262,6 @@ fn by_price(
     let mut parts: Vec<Part> = Vec::new();
     let rules = scene.rules(group.group);
     let mut spot = rules.spot;
-    let is_load = !group.rates.is_empty();
     for part in spread(scene, prices, open, group.clone(), rules)? {
         let divided = off_spot(scene, part.clone(), spot);
         if let Some(left) = &mut spot {
@@ -273,7 +273,18 @@ fn by_price(
             parts.extend(whole(scene, prices, part)?);
         }
     }
-    if is_load {
+    if let Amount::Load(load) = &scene.demand(group.group).amount {
+        let number: f64 = parts.iter().map(|part| part.amount).sum();
+        let each = |part: &Part| {
+            let seats = part.candidates.iter();
+            let seats = seats.map(|place| prices.seat(scene, part, *place as usize));
+            seats.fold(f64::INFINITY, f64::min)
+        };
+        // Its autoscaler runs so many however little is asked for.
+        let cheapest = parts.iter_mut().min_by(|a, b| each(a).total_cmp(&each(b)));
+        if let Some(part) = cheapest {
+            part.amount += (f64::from(load.least) - number).max(0.0);
+        }
         parts.extend(nowhere(scene, prices, open, &group, &parts));
     }
     Some(parts)
@@ -307,13 +318,16 @@ fn nowhere(
             let serves = Some(Serves { kind, rate: whole.rates[kind] });
             let here = Part { amount: 0.0, rates: Vec::new(), serves, ..whole.clone() };
             let candidates = scene.inside(&here, over, section);
-            nowhere.push(Part { candidates, given: Some((over, section)), ..here });
+            // As `spread` gives them.
+            let is_one = rules.spread_over().all(|one| one == over);
+            nowhere.push(Part { candidates, given: is_one.then_some((over, section)), ..here });
         }
     }
     nowhere
 }
 
-/// A load as numbers of replicas, each on its kind of GPU; of a kind that another could take the place of later on, none.
+/// A load as numbers of replicas, each on its kind of GPU; 0 of the kinds that are not used, so that replicas can be exchanged
+/// for them later on.
 pub(super) fn whole(scene: &Scene, prices: &Prices, part: Part) -> Option<Vec<Part>> {
     if part.rates.is_empty() {
         return Some(vec![part]);
@@ -364,10 +378,7 @@ fn spread(
         });
         return at_sites.flatten().next();
     }
-    let mut told: Vec<SpreadOver> =
-        rules.spread_over().chain(rules.together.then_some(SpreadOver::Region)).collect();
-    told.sort_by_key(|over| level(*over));
-    told.dedup();
+    let told = told(rules, rules.together);
     let Some(&over) = told.last() else { return Some(vec![part]) };
     let sections = ranked(scene, prices, open, &part, over);
     let is_load = !part.rates.is_empty();
@@ -381,12 +392,33 @@ fn spread(
         };
     }
     let mut levels: Vec<Level> = told.iter().map(|over| Level::of(*over, rules, &part)).collect();
+    if let [level] = levels.as_mut_slice()
+        && is_load
+        && sections.len() > 1
+    {
+        // Few sections serve more than is asked for, so that each can be lost.
+        let even = (part.amount - level.share) / (sections.len() - 1) as f64;
+        level.share = level.share.max(even);
+    }
+    filled(scene, part, &sections, levels)
+}
+
+/// As much in each of the first sections as it, and what it is in, may have.
+fn filled(
+    scene: &Scene,
+    part: Part,
+    sections: &[(f64, usize)],
+    mut levels: Vec<Level>,
+) -> Option<Vec<Part>> {
+    let over = levels.last()?.over;
+    // Elsewhere it could be too much of what that is a part of.
+    let is_given = levels.len() == 1;
     let mut left = part.amount;
     // What each that is still missing has at least.
-    let one = if is_load { 1e-6 * part.amount } else { 1.0 };
+    let one = if part.rates.is_empty() { 1.0 } else { 1e-6 * part.amount };
     let mut parts = Vec::new();
     for (_, section) in sections {
-        let candidates = scene.inside(&part, over, section);
+        let candidates = scene.inside(&part, over, *section);
         let Some(place) = candidates.first() else { continue };
         let missing = levels.iter().map(|level| level.missing_beside(scene, *place)).max();
         let kept = one * missing.unwrap_or(0) as f64;
@@ -396,13 +428,62 @@ fn spread(
             continue;
         }
         levels.iter_mut().for_each(|level| level.take(scene, *place, amount));
-        // Elsewhere it could be too much of what that is a part of.
-        let given = (told.len() == 1).then_some((over, section));
+        let given = is_given.then_some((over, *section));
         parts.push(Part { amount, candidates, given, ..part.clone() });
         left -= amount;
     }
     let is_kept = levels.iter().all(|level| level.taken.len() >= level.min);
     (left <= 1e-9 * part.amount && is_kept).then_some(parts)
+}
+
+/// An amount that comes in beside what stays, by the rules of both; of what stays, (place, replicas).
+pub(super) fn beside(
+    scene: &Scene,
+    prices: &Prices,
+    mut part: Part,
+    stays: &[(u32, f64)],
+) -> Option<Vec<Part>> {
+    if stays.is_empty() {
+        return by_price(scene, prices, &BTreeSet::new(), part);
+    }
+    let rules = scene.rules(part.group);
+    let first = stays.first().filter(|_| rules.together);
+    if let Some((place, _)) = first {
+        part.candidates =
+            scene.inside(&part, SpreadOver::Region, scene.section(*place, SpreadOver::Region));
+    }
+    let on_spot = stays.iter().filter(|(place, _)| scene.places[*place as usize].is_spot);
+    let on_spot: f64 = on_spot.map(|(_, replicas)| replicas).sum();
+    let spot = rules.spot.map(|spot| (spot - on_spot).max(0.0));
+    let told = told(rules, false);
+    let Some(&over) = told.last().filter(|_| part.amount > 0.0) else {
+        return Some(off_spot(scene, part, spot));
+    };
+    let mut levels: Vec<Level> = told.iter().map(|over| Level::of(*over, rules, &part)).collect();
+    for (place, replicas) in stays {
+        levels.iter_mut().for_each(|level| level.take(scene, *place, *replicas));
+    }
+    let sections = ranked(scene, prices, &BTreeSet::new(), &part, over);
+    let mut spot_left = spot;
+    let mut parts = Vec::new();
+    for part in filled(scene, part, &sections, levels)? {
+        let divided = off_spot(scene, part, spot_left);
+        if let Some(left) = &mut spot_left {
+            let loose = divided.iter().filter(|one| !one.is_steady);
+            *left -= loose.map(|one| one.amount).sum::<f64>();
+        }
+        parts.extend(divided);
+    }
+    Some(parts)
+}
+
+/// What a demand's rules tell apart, the widest first.
+fn told(rules: &Rules, is_sited: bool) -> Vec<SpreadOver> {
+    let mut told: Vec<SpreadOver> =
+        rules.spread_over().chain(is_sited.then_some(SpreadOver::Region)).collect();
+    told.sort_by_key(|over| level(*over));
+    told.dedup();
+    told
 }
 
 /// Of a load each zone has the same, so that none has more replicas than another.

@@ -170,6 +170,8 @@ pub(super) struct Part {
     pub given: Given,
     /// What of a load it serves, where it is of one.
     pub serves: Option<Serves>,
+    /// It runs where it is, and stays.
+    pub is_fixed: bool,
 }
 
 impl Part {
@@ -341,7 +343,7 @@ impl<'a> Scene<'a> {
             Rule::SpreadShare { demand, over, max_replicas, .. } => {
                 self.rules[*demand].share_at_most(*over, f64::from(*max_replicas));
             }
-            // What the checker finds broken goes the general way, and so does what needs explaining.
+            // Not kept: what the checker finds broken goes the general way.
             Rule::MaxReplicas { demand, .. } => self.rules[*demand].is_counted = true,
             // Kept by asking again (`apart`, `together`).
             Rule::Apart { .. } | Rule::SameSites { .. } => {}
@@ -360,7 +362,9 @@ impl<'a> Scene<'a> {
                 let least = match self.problem.demands[*demand].amount {
                     Amount::Replicas(replicas) => (f64::from(replicas) / most).ceil() as usize,
                     // Two that serve more than they may are enough.
-                    Amount::Load(_) => 2,
+                    Amount::Load(_) => {
+                        1 + usize::from(*most < self.problem.demands[*demand].asked())
+                    }
                 };
                 (*over, least)
             });
@@ -482,6 +486,7 @@ impl<'a> Scene<'a> {
             is_steady: false,
             given: None,
             serves: None,
+            is_fixed: false,
         }
     }
 

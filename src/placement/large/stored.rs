@@ -29,7 +29,7 @@ impl Copies {
 
     /// What weights cost that a content brings to a site where nobody else needs them.
     pub fn come(&mut self, market: &Market, place: usize, content: &[(usize, u32)]) -> f64 {
-        let cost = self.missing(market, place, content);
+        let cost = self.brought(market, place, content);
         self.turn(market, place, content, 1);
         cost
     }
@@ -37,11 +37,11 @@ impl Copies {
     /// What weights cost that nobody else needs at a site that a content leaves.
     pub fn go(&mut self, market: &Market, place: usize, content: &[(usize, u32)]) -> f64 {
         self.turn(market, place, content, -1);
-        self.missing(market, place, content)
+        self.brought(market, place, content)
     }
 
-    /// What weights cost that a content needs and nobody at the site has.
-    pub fn missing(&self, market: &Market, place: usize, content: &[(usize, u32)]) -> f64 {
+    /// What weights cost that a content would bring to a site.
+    pub fn brought(&self, market: &Market, place: usize, content: &[(usize, u32)]) -> f64 {
         if self.needed.is_empty() {
             return 0.0;
         }

@@ -51,9 +51,8 @@ pub(super) fn sets(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) -> Op
             units.into_iter().map(|(unit, site)| (unit * part.amount, site)).collect()
         });
         let alone = common(scene, &groups, |part| alone(scene, part));
-        let running = running(scene, &demands);
-        let running: BTreeSet<usize> =
-            by_unit.iter().copied().filter(|site| running.contains(site)).collect();
+        let mut running = running(scene, &demands);
+        running.retain(|site| by_unit.contains(site));
         let mut options: Vec<BTreeSet<usize>> = Vec::new();
         if !running.is_empty() {
             options.push(running);
@@ -75,12 +74,19 @@ pub(super) fn placed(
     sets: &[Set],
     ask: impl Fn(&[Group]) -> Option<Placement>,
 ) -> Option<Placement> {
-    let mut chosen = vec![0; sets.len()];
-    let mut best = ask(&gathered(scene, sets, &chosen))?;
+    let most = sets.iter().map(|set| set.options.len()).max().unwrap_or(0);
+    // Where one option has no room, the next ones are asked for.
+    let tried = (0..most).map(|option| -> Vec<usize> {
+        sets.iter().map(|set| option.min(set.options.len() - 1)).collect()
+    });
+    let first = tried.into_iter().find_map(|chosen| {
+        let found = ask(&gathered(scene, sets, &chosen))?;
+        Some((chosen, found))
+    });
+    let (mut chosen, mut best) = first?;
     if scene.groups.len() > HANDFUL {
         return Some(best);
     }
-    let most = sets.iter().map(|set| set.options.len()).max().unwrap_or(0);
     let tries = (1..most).flat_map(|option| (0..sets.len()).map(move |set| (option, set)));
     let tries = tries.filter(|(option, set)| *option < sets[*set].options.len());
     for (option, set) in tries.take(ASKED) {
@@ -148,26 +154,36 @@ fn enough(
     let cloud_of: BTreeMap<usize, usize> =
         scene.places.iter().map(|place| (place.site, place.cloud)).collect();
     let rules = groups.iter().flat_map(|group| &scene.rules(*group).min);
-    let rules = rules.filter(|(over, _)| *over != SpreadOver::Zone);
-    let (over, min) = rules.max_by_key(|(_, min)| *min).copied().unwrap_or((SpreadOver::Region, 1));
+    let least = |over: SpreadOver| {
+        let mins = rules.clone().filter(|(one, _)| *one == over).map(|(_, min)| *min);
+        mins.max().unwrap_or(1)
+    };
+    let of_clouds = least(SpreadOver::Cloud);
+    let min = least(SpreadOver::Region).max(of_clouds);
     let mut chosen = BTreeSet::new();
     let mut clouds = BTreeSet::new();
     for site in sites {
-        let is_new = over != SpreadOver::Cloud || clouds.insert(cloud_of[&site]);
-        if is_new && chosen.len() < min {
+        // Each cloud that is missing still needs one of them.
+        let is_new = !clouds.contains(&cloud_of[&site]);
+        let missing = of_clouds.saturating_sub(clouds.len() + usize::from(is_new));
+        if min.saturating_sub(chosen.len()) > missing {
             chosen.insert(site);
+            clouds.insert(cloud_of[&site]);
         }
     }
     (chosen.len() == min).then_some(chosen)
 }
 
-/// The sites where any of them runs.
+/// The sites where all of them run; none where one runs at a site without another.
 fn running(scene: &Scene, demands: &[usize]) -> BTreeSet<usize> {
-    let names: BTreeSet<&str> =
-        demands.iter().map(|demand| scene.problem.demands[*demand].workload.as_str()).collect();
     let Some(last) = &scene.problem.last else { return BTreeSet::new() };
-    let seats = last.seats.iter().filter(|seats| names.contains(seats.workload.as_str()));
-    let sites = seats.filter_map(|seats| Some(last.rentals.get(&seats.offering)?.offering.site()));
     let number = |name: String| scene.sites.iter().position(|(site, _)| *site == name);
-    sites.filter_map(number).collect()
+    let mut all = demands.iter().map(|demand| -> BTreeSet<usize> {
+        let name = &scene.problem.demands[*demand].workload;
+        let seats = last.seats.iter().filter(|seats| seats.workload == *name);
+        let rentals = seats.filter_map(|seats| last.rentals.get(&seats.offering));
+        rentals.filter_map(|rental| number(rental.offering.site())).collect()
+    });
+    let first = all.next().unwrap_or_default();
+    if all.all(|other| other == first) { first } else { BTreeSet::new() }
 }

@@ -273,7 +273,10 @@ impl<'a> Program<'a> {
         if part.shares.is_empty() {
             return least;
         }
-        for place in part.candidates.iter().map(|place| *place as usize) {
+        // They share the places that are kept, not those which these stand for.
+        let members = class.members.iter();
+        let places = members.flat_map(|(member, _)| self.parts[*member].candidates.iter());
+        for place in places.map(|place| *place as usize) {
             let Some(by) = self.cover.by[place] else { continue };
             let share = part.shares[self.scene.places[place].site];
             let least = least.entry(by).or_insert(share);

@@ -8,12 +8,11 @@ use fleetform_contract::{Provider, SecretKey};
 use super::support::*;
 
 #[path = "../../../benches/instances.rs"]
-#[expect(dead_code, reason = "the benchmark uses all of it")]
 mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
 use crate::placement::{Placement, check, plain, reduce, solve};
-use crate::problem::{Amount, Problem, Rule, pose};
+use crate::problem::{Amount, Demand, Problem, Rule, pose};
 
 /// What the clouds of a stack offer.
 fn pose_with_catalogs(stack: &config::Stack) -> Problem {
@@ -111,7 +110,8 @@ fn middling_fleets_cost_what_the_plain_formulation_costs() {
         let plain = plain(&problem, 1e-3);
         let objective = plain.objective_month.expect("it can be placed");
         for quick in [true, false] {
-            let tries = Tries { quick, bounded: true, counted: !quick, near: 0.0 };
+            let counted = !quick;
+            let tries = Tries { quick, bounded: true, counted, runs: [(12, 0.0); 2], near: 0.0 };
             let proof = large::tried(&problem, &groups, &tries).expect("it can be placed").proof;
             assert!(proof.bound_month <= objective + 1e-6, "seed {seed}: {proof:?} {plain:?}");
             assert!(
@@ -183,19 +183,27 @@ fn a_large_fleet_that_runs_stays_where_it_is() {
     let moved = solve(&problem).expect("it can be placed");
     assert_eq!(places(&moved), places(&first), "prices that move by 2 % move nothing");
 
-    let grown = problem.demands.iter().position(|one| one.rules.spread.is_empty() && !one.together);
-    let grown = grown.expect("one without rules");
-    let name = problem.demands[grown].workload.clone();
-    let asked = problem.demands[grown].asked() as u32;
-    problem.ask_for(grown, asked + 3);
-    let more = solve(&problem).expect("it can be placed");
-    let others = |placement: &Placement| {
-        let mut all = places(placement);
-        all.retain(|(workload, ..)| *workload != name);
-        all
-    };
-    assert_eq!(others(&more), others(&first), "only the one that grew");
-    assert!(more.proof.moves_month < 1e-6, "{:?}", more.proof);
+    let rules = [
+        |one: &Demand| one.rules.spread.is_empty() && !one.together,
+        |one: &Demand| !one.rules.spread.is_empty(),
+        |one: &Demand| one.together,
+        |one: &Demand| one.rules.spot.is_some(),
+    ];
+    for has_rule in rules {
+        let mut problem = problem.clone();
+        let grown = problem.demands.iter().position(has_rule).expect("there is one");
+        let name = problem.demands[grown].workload.clone();
+        let asked = problem.demands[grown].asked() as u32;
+        problem.ask_for(grown, asked + 3);
+        let more = solve(&problem).expect("it can be placed");
+        let others = |placement: &Placement| {
+            let mut all = places(placement);
+            all.retain(|(workload, ..)| *workload != name);
+            all
+        };
+        assert_eq!(others(&more), others(&first), "only {name} grew");
+        assert!(more.proof.moves_month < 1e-6, "{name} {:?}", more.proof);
+    }
 }
 
 #[test]
@@ -224,23 +232,34 @@ fn large_loads_that_run_stay_where_they_are() {
     let moved = solve(&problem).expect("it can be placed");
     assert_eq!(places(&moved), places(&first), "prices that move by 2 % move nothing");
 
-    let name = problem.demands[0].workload.clone();
-    let others = |placement: &Placement| {
-        let mut all = places(placement);
-        all.retain(|(workload, ..)| *workload != name);
-        all
-    };
-    let replicas = |placement: &Placement| -> u32 {
-        let mine = placement.seats.iter().filter(|seats| seats.workload == name);
-        mine.map(|seats| seats.replicas).sum()
-    };
-    for factor in [1.5, 0.4] {
+    for (factor, name) in [(1.5, "l0"), (0.4, "l0"), (1.5, "l11"), (0.4, "l11")] {
+        let others = |placement: &Placement| {
+            let mut all = places(placement);
+            all.retain(|(workload, ..)| *workload != name);
+            all
+        };
+        let replicas = |placement: &Placement| -> u32 {
+            let mine = placement.seats.iter().filter(|seats| seats.workload == name);
+            mine.map(|seats| seats.replicas).sum()
+        };
         let mut problem = problem.clone();
-        let Amount::Load(load) = &mut problem.demands[0].amount else { unreachable!("by load") };
+        let demand = problem.demands.iter_mut().find(|demand| demand.workload == name);
+        let demand = demand.expect("it is there");
+        let Amount::Load(load) = &mut demand.amount else { unreachable!("by load") };
         load.requests_per_second *= factor;
+        for limit in &mut problem.limits {
+            if let Rule::LoadElsewhere { min, .. } = &mut limit.rule
+                && limit.origin.path.contains(&format!("{name}."))
+            {
+                *min *= factor;
+            }
+        }
         let changed = solve(&problem).expect("it can be placed");
-        assert_eq!(others(&changed), others(&first), "only the one that changed");
-        assert_eq!(replicas(&changed) > replicas(&first), factor > 1.0);
-        assert!(changed.proof.moves_month < 1e-6, "{:?}", changed.proof);
+        // What is left of l11 pays for being somewhere else.
+        if factor > 1.0 || name == "l0" {
+            assert_eq!(others(&changed), others(&first), "only {name} changed");
+            assert_eq!(replicas(&changed) > replicas(&first), factor > 1.0);
+            assert!(changed.proof.moves_month < 1e-6, "{name} {:?}", changed.proof);
+        }
     }
 }
