@@ -29,8 +29,8 @@ pub(super) fn without_a_site(
         let detail = format!(
             "`{this}` and `{that}` must be at the same sites, and none fits both: `{this}` fits {}, `{that}` \
              {}.",
-            among(&mine),
-            among(&others)
+            among(&mine, "regions"),
+            among(&others, "others")
         );
         errors.push(
             Diagnostic::error("No site fits both", detail)
@@ -42,11 +42,11 @@ pub(super) fn without_a_site(
     errors
 }
 
-fn among(sites: &BTreeSet<&str>) -> String {
+fn among(sites: &BTreeSet<&str>, many: &str) -> String {
     let sites: Vec<&str> = sites.iter().copied().collect();
     match sites.as_slice() {
         [one] => format!("in {one} only"),
         sites if sites.len() <= FEW => format!("in {}", sites.join(", ")),
-        sites => format!("in {} other regions", sites.len()),
+        sites => format!("in {} {many}", sites.len()),
     }
 }
