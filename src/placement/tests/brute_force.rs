@@ -11,7 +11,7 @@ use crate::config::{
 use crate::placement::formulation::Formulation;
 use crate::placement::large::{self, Tries};
 use crate::placement::{check, reduce, solve, solve_among};
-use crate::problem::{Amount, Candidate, Carriage, Demand, Problem, Rule};
+use crate::problem::{Amount, Candidate, Carriage, Demand, Problem, Rule, Stored};
 
 /// The least cost by exhaustion: every distribution of every demand's replicas over its candidates, and
 /// for each the fewest nodes; nothing of the model in it. `None` where no distribution keeps the limits.
@@ -816,6 +816,38 @@ fn resource_prices_bound_what_weights_cost() {
     assert!(best * 10 > placed * 7, "{best} of {placed} are the best");
     // Weights of 2,000 GiB cost here what nodes do.
     assert!(excess < 0.15, "{excess}");
+}
+
+/// Of two services with one model, one may be at a place for which a cheaper one stands where weights cost more.
+#[test]
+fn a_place_that_stands_for_another_may_keep_weights_for_more() {
+    let at = |region: &str, price_month: f64| {
+        let id = format!("aws/{region}/g/on_demand");
+        gpu(&id, "L4", 1, 24.0, price_month / 730.0)
+    };
+    let services = [("a", 1, &["r1", "r4"][..]), ("b", 9, &["r1", "r2", "r4"]), ("c", 1, &["r1"])];
+    let services = services.map(|(name, replicas, regions)| {
+        let mut service = service(name, replicas, 1);
+        service.placement.regions = regions.iter().map(|region| (*region).to_owned()).collect();
+        service
+    });
+    let offerings = vec![at("r1", 120.0), at("r2", 100.5), at("r4", 100.0)];
+    let mut problem = world(vec![cloud("aws")], services.to_vec(), offerings).problem();
+    problem.sites.values_mut().for_each(|site| site.price_month = 0.0);
+    let costs = [("aws/r1", 0.0), ("aws/r2", 0.0), ("aws/r4", 100.0)];
+    problem.stored = vec![Stored {
+        model: "m".to_owned(),
+        demands: vec![0, 1],
+        cost_month: costs.map(|(site, cost)| (site.to_owned(), cost)).into(),
+    }];
+    let groups = reduce::groups(&problem);
+    let tries =
+        Tries { quick: true, bounded: true, counted: false, runs: [(12, 0.0); 2], near: 0.0 };
+    let proof = large::tried(&problem, &groups, &tries).expect("it can be placed").proof;
+    let least = cheapest(&problem).expect("there is one");
+    assert!((least - (2.0 * 120.0 + 9.0 * 100.5)).abs() < 1e-6, "{least}");
+    assert!(proof.bound_month <= least + 1e-6, "{proof:?}");
+    assert!(proof.objective_month >= least - 1e-6, "{proof:?}");
 }
 
 #[test]
