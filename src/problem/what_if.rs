@@ -85,9 +85,14 @@ impl Problem {
         if replicas == 0 {
             self.traffic.retain(|traffic| ![traffic.from, traffic.to].contains(&asked));
             // Nobody has to be anywhere any more.
-            self.limits.retain(|limit| {
-                !matches!(limit.rule, Rule::SpreadMin { demand, .. } | Rule::ZoneMin { demand, .. }
-                    | Rule::BaseOnDemand { demand, .. } if demand == asked)
+            self.limits.retain(|limit| match limit.rule {
+                Rule::SpreadMin { demand, .. }
+                | Rule::ZoneMin { demand, .. }
+                | Rule::BaseOnDemand { demand, .. }
+                | Rule::LoadOffSpot { demand, .. }
+                | Rule::LoadElsewhere { demand, .. } => demand != asked,
+                Rule::SameSites { demands } => !demands.contains(&asked),
+                _ => true,
             });
         }
         for limit in &mut self.limits {

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use super::support::*;
 use crate::config::{Amount, LoadSize, SpotRules, Spread, SpreadOver, Workload};
-use crate::placement::{Placement, Served, check};
+use crate::placement::{Placement, Served, check, solve};
 
 fn nodes(placement: &Placement) -> BTreeMap<&str, usize> {
     placement.rentals.iter().map(|(id, rental)| (id.as_str(), rental.nodes.len())).collect()
@@ -289,4 +289,22 @@ fn lies_about_a_load_are_found() {
         let broken = check(&problem, &placement).expect_err(words).join("\n");
         assert!(broken.contains(words), "{words}: {broken}");
     }
+}
+
+#[test]
+fn nothing_is_asked_of_a_load_that_waits() {
+    let mut world = mix(40.0, |chat| {
+        chat.placement.markets.push(SPOT);
+        chat.placement.spot = Some(SpotRules { max_share: Some(0.5), base_on_demand: 1 });
+        let (min, max_share) = (Some(2), Some(0.6));
+        chat.placement.spread = vec![Spread { over: SpreadOver::Cloud, min, max_share }];
+        chat.placement.together_with = vec!["other".to_owned()];
+    });
+    world.stack.workloads.insert("other".to_owned(), service("other", 2, 1));
+    let mut problem = world.problem();
+    let chat = problem.demands.iter().position(|demand| demand.workload == "chat");
+    problem.ask_for(chat.expect("it is there"), 0);
+    let placement = solve(&problem).expect("the other can be placed");
+    assert_eq!(check(&problem, &placement), Ok(()));
+    assert!(placement.seats.iter().all(|seats| seats.workload == "other"), "{placement:?}");
 }
