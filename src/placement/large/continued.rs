@@ -77,10 +77,7 @@ fn nodes(scene: &Scene, prices: &Prices, kept: &[usize]) -> Option<Placed> {
         stays.amount = f64::from(seated);
         if whole.rates.is_empty() {
             let amount = whole.amount - stays.amount;
-            let there = stayed.iter().filter_map(|(place, content)| {
-                Some((*place as u32, f64::from(*content.get(&group)?)))
-            });
-            let there: Vec<(u32, f64)> = there.collect();
+            let there = there(scene, &whole, &stayed);
             coming.extend(parts::beside(scene, prices, Part { amount, ..whole }, &there)?);
         }
     }
@@ -203,7 +200,7 @@ fn give_up(scene: &Scene, prices: &Prices, part: &Part, stayed: &mut [Stayed]) {
     }
 }
 
-/// Where a load's replicas stay.
+/// Where a group's replicas stay.
 fn there(scene: &Scene, part: &Part, stayed: &[Stayed]) -> Vec<There> {
     let there = stayed.iter().filter_map(|(place, content)| {
         let replicas = f64::from(*content.get(&part.group)?);

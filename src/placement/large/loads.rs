@@ -31,12 +31,12 @@ pub(super) fn cheapest(load: f64, kinds: &[(f64, f64)]) -> Option<(f64, Vec<u32>
     Some((cost, counts))
 }
 
-/// Replicas of a load at a place, or in the section that it is of.
+/// Replicas at a place, or in the section that it is of.
 #[derive(Clone, Copy)]
 pub(super) struct There {
     pub place: u32,
     pub replicas: f64,
-    /// Requests a second of one replica.
+    /// Of a load, requests a second of one replica.
     pub rate: f64,
     pub is_steady: bool,
 }

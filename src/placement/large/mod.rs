@@ -117,10 +117,7 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     if apart::is_asked(problem) {
         return None;
     }
-    let scene = Scene::new(problem, groups)?;
-    let loose = parts::loose(&scene);
-    let prices = Prices::find(&scene, &loose, &Cover::new(&scene, &loose))?;
-    let open = open(&scene, &prices, &loose);
+    let Priced { scene, prices, open, .. } = Priced::new(problem, groups)?;
     let sets = together::sets(&scene, &prices, &open)?;
     // Where nodes are not counted, a bound on these would serve nothing.
     let again = Tries { bounded: tries.bounded && tries.counted, ..*tries };
@@ -193,13 +190,29 @@ fn limits(problem: &Problem) -> impl Iterator<Item = &Limit> + Clone {
     problem.limits.iter().filter(|limit| !matches!(limit.rule, Rule::Budget { .. }))
 }
 
+/// A problem with its resource prices.
+struct Priced<'a> {
+    scene: Scene<'a>,
+    cover: Cover,
+    prices: Prices,
+    /// Sites where some part's replicas stand for least.
+    open: BTreeSet<usize>,
+}
+
+impl<'a> Priced<'a> {
+    fn new(problem: &'a Problem, groups: &'a [Group]) -> Option<Priced<'a>> {
+        let scene = Scene::new(problem, groups)?;
+        let loose = parts::loose(&scene);
+        let cover = Cover::new(&scene, &loose);
+        let prices = Prices::find(&scene, &loose, &cover)?;
+        let open = open(&scene, &prices, &loose);
+        Some(Priced { scene, cover, prices, open })
+    }
+}
+
 /// Rules between demands are not kept.
 fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement> {
-    let scene = Scene::new(problem, groups)?;
-    let loose = parts::loose(&scene);
-    let cover = Cover::new(&scene, &loose);
-    let prices = Prices::find(&scene, &loose, &cover)?;
-    let open = open(&scene, &prices, &loose);
+    let Priced { scene, cover, prices, open } = Priced::new(problem, groups)?;
     let mut bound = prices.bound(&scene);
     let limits = limits(problem).filter(|limit| !matches!(limit.rule, Rule::Apart { .. }));
     let sound = |(parts, nodes): (Vec<Part>, Vec<Node>)| {

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Aim;
+use super::loads::There;
 use super::prices::Prices;
 use super::scene::{Part, Rules, Scene, Serves, level};
 use super::whole::Whole;
@@ -295,10 +296,10 @@ fn nowhere(
     scene: &Scene,
     prices: &Prices,
     open: &BTreeSet<usize>,
-    whole: &Part,
+    load: &Part,
     parts: &[Part],
 ) -> Vec<Part> {
-    let rules = scene.rules(whole.group);
+    let rules = scene.rules(load.group);
     let Some(over) =
         rules.spread_over().max_by_key(|over| level(*over)).filter(|_| !rules.together)
     else {
@@ -308,22 +309,16 @@ fn nowhere(
         let mut there = parts.iter().filter_map(|part| part.candidates.first());
         there.any(|place| scene.section(*place, over) == *section)
     };
-    let sections = ranked(scene, prices, open, whole, over).into_iter().map(|(_, section)| section);
-    let mut nowhere = Vec::new();
-    for section in sections.take(SECTIONS).filter(|section| !is_taken(section)) {
-        let candidates = scene.inside(whole, over, section);
-        let kinds: BTreeSet<usize> =
-            candidates.iter().map(|place| scene.places[*place as usize].kind).collect();
-        for kind in kinds {
-            let serves = Some(Serves { kind, rate: whole.rates[kind] });
-            let here = Part { amount: 0.0, rates: Vec::new(), serves, ..whole.clone() };
-            let candidates = scene.inside(&here, over, section);
-            // As `spread` gives them.
-            let is_one = rules.spread_over().all(|one| one == over);
-            nowhere.push(Part { candidates, given: is_one.then_some((over, section)), ..here });
-        }
-    }
-    nowhere
+    let sections = ranked(scene, prices, open, load, over).into_iter().map(|(_, section)| section);
+    let sections = sections.take(SECTIONS).filter(|section| !is_taken(section));
+    let nowhere = sections.filter_map(|section| {
+        let candidates = scene.inside(load, over, section);
+        // As `spread` gives them.
+        let is_one = rules.spread_over().all(|one| one == over);
+        let given = is_one.then_some((over, section));
+        whole(scene, prices, Part { amount: 0.0, candidates, given, ..load.clone() })
+    });
+    nowhere.flatten().collect()
 }
 
 /// A load as numbers of replicas, each on its kind of GPU; 0 of the kinds that are not used, so that replicas can be exchanged
@@ -436,32 +431,32 @@ fn filled(
     (left <= 1e-9 * part.amount && is_kept).then_some(parts)
 }
 
-/// An amount that comes in beside what stays, by the rules of both; of what stays, (place, replicas).
+/// An amount that comes in beside what stays, by the rules of both.
 pub(super) fn beside(
     scene: &Scene,
     prices: &Prices,
     mut part: Part,
-    stays: &[(u32, f64)],
+    stays: &[There],
 ) -> Option<Vec<Part>> {
     if stays.is_empty() {
         return by_price(scene, prices, &BTreeSet::new(), part);
     }
     let rules = scene.rules(part.group);
     let first = stays.first().filter(|_| rules.together);
-    if let Some((place, _)) = first {
-        part.candidates =
-            scene.inside(&part, SpreadOver::Region, scene.section(*place, SpreadOver::Region));
+    if let Some(one) = first {
+        let site = scene.section(one.place, SpreadOver::Region);
+        part.candidates = scene.inside(&part, SpreadOver::Region, site);
     }
-    let on_spot = stays.iter().filter(|(place, _)| scene.places[*place as usize].is_spot);
-    let on_spot: f64 = on_spot.map(|(_, replicas)| replicas).sum();
+    let on_spot = stays.iter().filter(|one| !one.is_steady);
+    let on_spot: f64 = on_spot.map(|one| one.replicas).sum();
     let spot = rules.spot.map(|spot| (spot - on_spot).max(0.0));
     let told = told(rules, false);
     let Some(&over) = told.last().filter(|_| part.amount > 0.0) else {
         return Some(off_spot(scene, part, spot));
     };
     let mut levels: Vec<Level> = told.iter().map(|over| Level::of(*over, rules, &part)).collect();
-    for (place, replicas) in stays {
-        levels.iter_mut().for_each(|level| level.take(scene, *place, *replicas));
+    for one in stays {
+        levels.iter_mut().for_each(|level| level.take(scene, one.place, one.replicas));
     }
     let sections = ranked(scene, prices, &BTreeSet::new(), &part, over);
     let mut spot_left = spot;

@@ -28,8 +28,9 @@ pub(super) struct Scene<'a> {
     pub caps: Vec<Cap>,
     /// By demand: its own rules.
     pub rules: Vec<Rules>,
-    /// Models' weights.
+    /// Models' weights, and which of them each demand uses.
     pub stored: Vec<Stored>,
+    stored_of: Vec<Option<usize>>,
     /// What the sites of any placement, and weights of models at them, count in the objective at least.
     pub least_sites: f64,
 }
@@ -255,6 +256,10 @@ impl<'a> Scene<'a> {
             }
         });
         let stored = stored.collect();
+        let mut stored_of = vec![None; problem.demands.len()];
+        for (number, stored) in problem.stored.iter().enumerate() {
+            stored.demands.iter().for_each(|demand| stored_of[*demand] = Some(number));
+        }
         let kinds = kinds.len();
         let caps = Vec::new();
         let least_sites = 0.0;
@@ -274,6 +279,7 @@ impl<'a> Scene<'a> {
             caps,
             rules,
             stored,
+            stored_of,
             least_sites,
         };
         for limit in &problem.limits {
@@ -373,19 +379,10 @@ impl<'a> Scene<'a> {
                 alike.for_each(|(_, most)| *most = min.max(*most));
             }
         }
-        let [(_, clouds), (_, sites)] = most;
         for demand in demands {
             let min = &mut self.rules[*demand].min;
             min.retain(|(over, _)| *over == SpreadOver::Zone);
-            match (clouds, sites) {
-                (1, 1) => {}
-                // Clouds have no site in common.
-                (clouds, sites) if sites <= clouds => min.push((SpreadOver::Cloud, clouds)),
-                (1, sites) => min.push((SpreadOver::Region, sites)),
-                (clouds, sites) => {
-                    min.extend([(SpreadOver::Cloud, clouds), (SpreadOver::Region, sites)]);
-                }
-            }
+            min.extend(most.iter().copied().filter(|(_, least)| *least > 1));
         }
     }
 
@@ -469,7 +466,7 @@ impl<'a> Scene<'a> {
                 };
             }
         }
-        let stored = self.problem.stored.iter().position(|one| one.demands.contains(&index));
+        let stored = self.stored_of[index];
         let shared = stored.filter(|_| rates.is_empty()).map(|one| &self.stored[one]);
         let shares = shared.map_or_else(Vec::new, Stored::shares);
         let candidates = Rc::clone(&self.candidates[group]);

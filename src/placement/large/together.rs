@@ -21,10 +21,11 @@ pub(super) fn components(problem: &Problem) -> Vec<Vec<usize>> {
         union.union(one, other);
     }
     let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for demand in 0..problem.demands.len() {
+    let paired: BTreeSet<usize> = reduce::same_sites(problem).flatten().collect();
+    for demand in paired {
         sets.entry(union.find(demand)).or_default().push(demand);
     }
-    sets.into_values().filter(|demands| demands.len() > 1).collect()
+    sets.into_values().collect()
 }
 
 /// Sites of a set at which it is tried, by each order.

@@ -763,20 +763,14 @@ fn the_reduced_model_is_smaller() {
 fn resource_prices_bound_what_trying_everything_finds() {
     let worlds =
         (0..600).map(|seed| (seed, if seed % 4 == 0 { random_load(seed) } else { random(seed) }));
-    let (placed, best, excess) = compare_large(worlds, 1e5);
-    assert!(placed > 150, "{placed} were placed");
-    assert!(best * 10 > placed * 8, "{best} of {placed} are the best");
     // So few replicas: what is not the best is far from it.
-    assert!(excess < 0.15, "{excess}");
+    compare_large(worlds, 1e5).are_good(150, 8, 0.15);
 }
 
 #[test]
 fn resource_prices_bound_what_being_apart_costs() {
-    let (placed, best, excess) = compare_large((0..400).map(|seed| (seed, paired(seed))), 1e5);
-    assert!(placed > 60, "{placed} were placed");
-    assert!(best * 10 > placed * 7, "{best} of {placed} are the best");
     // There are few sites here, and who leaves one pays dearly; in use, problems so small go the exact way.
-    assert!(excess < 0.3, "{excess}");
+    compare_large((0..400).map(|seed| (seed, paired(seed))), 1e5).are_good(60, 7, 0.3);
 }
 
 #[test]
@@ -790,10 +784,7 @@ fn resource_prices_bound_what_being_together_costs() {
     let is_paired = |(_, world): &(u64, World)| {
         world.stack.workloads.values().any(|one| !one.placement.together_with.is_empty())
     };
-    let (placed, best, excess) = compare_large(worlds.filter(is_paired), 1e5);
-    assert!(placed > 60, "{placed} were placed");
-    assert!(best * 10 > placed * 7, "{best} of {placed} are the best");
-    assert!(excess < 0.1, "{excess}");
+    compare_large(worlds.filter(is_paired), 1e5).are_good(60, 7, 0.1);
 }
 
 #[test]
@@ -811,11 +802,8 @@ fn resource_prices_bound_what_weights_cost() {
         (seed, world)
     });
     let is_stored = |(_, world): &(u64, World)| !world.stack.models.is_empty();
-    let (placed, best, excess) = compare_large(worlds.filter(is_stored), 1e4);
-    assert!(placed > 60, "{placed} were placed");
-    assert!(best * 10 > placed * 7, "{best} of {placed} are the best");
     // Weights of 2,000 GiB cost here what nodes do.
-    assert!(excess < 0.15, "{excess}");
+    compare_large(worlds.filter(is_stored), 1e4).are_good(60, 7, 0.15);
 }
 
 /// Of two services with one model, one may be at a place for which a cheaper one stands where weights cost more.
@@ -852,18 +840,29 @@ fn a_place_that_stands_for_another_may_keep_weights_for_more() {
 
 #[test]
 fn resource_prices_bound_what_traffic_costs() {
-    let (placed, best, excess) = compare_large((400..700).map(|seed| (seed, talking(seed))), 3e3);
-    assert!(placed > 30, "{placed} were placed");
-    assert!(best * 10 > placed * 6, "{best} of {placed} are the best");
-    assert!(excess < 0.3, "{excess}");
+    compare_large((400..700).map(|seed| (seed, talking(seed))), 3e3).are_good(30, 6, 0.3);
 }
 
-/// How many of these the way for large problems places, how many of them as well as can be, and what they cost above that
-/// on average, as a part of it.
-pub(super) fn compare_large(
-    worlds: impl Iterator<Item = (u64, World)>,
-    most: f64,
-) -> (u32, u32, f64) {
+/// How many worlds the way for large problems places, how many of them as well as can be, and what they cost above that on
+/// average, as a part of it.
+pub(super) struct Large {
+    placed: u32,
+    best: u32,
+    excess: f64,
+}
+
+impl Large {
+    /// More are placed than so many, more of ten are the best, and less is paid above it.
+    #[track_caller]
+    pub fn are_good(&self, more: u32, of_ten: u32, less: f64) {
+        let Large { placed, best, excess } = *self;
+        assert!(placed > more, "{placed} were placed");
+        assert!(best * 10 > placed * of_ten, "{best} of {placed} are the best");
+        assert!(excess < less, "{excess}");
+    }
+}
+
+pub(super) fn compare_large(worlds: impl Iterator<Item = (u64, World)>, most: f64) -> Large {
     let (mut placed, mut best, mut excess) = (0, 0, 0.0);
     for (seed, world) in worlds {
         let Ok(problem) = world.pose() else { continue };
@@ -884,5 +883,5 @@ pub(super) fn compare_large(
         // What costs next to nothing is compared with a hundred dollars.
         excess += (proof.objective_month - least) / least.max(100.0);
     }
-    (placed, best, excess / f64::from(placed.max(1)))
+    Large { placed, best, excess: excess / f64::from(placed.max(1)) }
 }

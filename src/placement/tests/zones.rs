@@ -267,19 +267,13 @@ fn spread_over_zones_costs_what_trying_everything_finds() {
 #[test]
 fn resource_prices_bound_what_zones_cost() {
     let worlds = (900..1_300).map(|seed| (seed, zoned(seed, random(seed))));
-    let (placed, best, excess) = compare_large(worlds, 1e5);
-    assert!(placed > 30, "{placed} were placed");
-    assert!(best * 10 > placed * 6, "{best} of {placed} are the best");
-    assert!(excess < 0.1, "{excess}");
+    compare_large(worlds, 1e5).are_good(30, 6, 0.1);
 }
 
 #[test]
 fn resource_prices_bound_what_zones_of_loads_cost() {
     let worlds = (900..1_700).map(|seed| (seed, zoned(seed, random_load(seed))));
-    let (placed, best, excess) = compare_large(worlds, 2e4);
-    assert!(placed > 20, "{placed} were placed");
-    assert!(best * 10 > placed * 6, "{best} of {placed} are the best");
-    assert!(excess < 0.15, "{excess}");
+    compare_large(worlds, 2e4).are_good(20, 6, 0.15);
 }
 
 /// Rules over zones, and over the regions or clouds that they are of.
@@ -296,10 +290,7 @@ fn resource_prices_bound_what_rules_over_zones_and_regions_cost() {
         }
         (seed, world)
     });
-    let (placed, best, excess) = compare_large(worlds, 1e5);
-    assert!(placed > 30, "{placed} were placed");
-    assert!(best * 10 > placed * 6, "{best} of {placed} are the best");
-    assert!(excess < 0.15, "{excess}");
+    compare_large(worlds, 1e5).are_good(30, 6, 0.15);
 }
 
 #[test]
