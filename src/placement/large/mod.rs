@@ -16,6 +16,7 @@
 //! (`together`); those that call each other are drawn together (`near`). Weights of models count where they are needed
 //! (`stored`). Where some must be apart and others at the same sites, the general way is taken.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use super::check::check_by;
@@ -43,6 +44,7 @@ mod together;
 mod whole;
 
 use apart::Leaves;
+use continued::Stays;
 use cover::Cover;
 use fill::{Market, Node};
 use improve::Near;
@@ -166,8 +168,12 @@ fn parted(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placemen
     } else {
         None
     };
-    let found = cheaper.into_iter().chain(other);
-    found.min_by(|a, b| objective(a).total_cmp(&objective(b)))
+    least(cheaper.into_iter().chain(other))
+}
+
+/// The first of those with the lowest objective.
+fn least<T: Borrow<Placement>>(found: impl IntoIterator<Item = T>) -> Option<T> {
+    found.into_iter().min_by(|a, b| objective(a.borrow()).total_cmp(&objective(b.borrow())))
 }
 
 fn objective(placement: &Placement) -> f64 {
@@ -228,12 +234,13 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         let near = Near { bound, part: tries.near, runs: tries.runs[0] };
         sound(improve::improved(&market, &nodes, &taken, near))
     };
+    let stay = |stays: Stays| {
+        let ways = continued::ways(&scene, &prices, &cover.kept, stays)?;
+        least(ways.into_iter().filter_map(sound))
+    };
     let mut found = Vec::new();
-    if problem.last.is_some() {
-        found.extend(continued::ways(&scene, &prices, &cover.kept)?.into_iter().filter_map(sound));
-        if found.is_empty() {
-            return None;
-        }
+    if let Some(last) = &problem.last {
+        found.push(stay(Stays { of: last, but: &BTreeSet::new() })?);
     }
     if tries.quick && !is_near(&found, bound) {
         found.extend(quick(bound));
@@ -247,9 +254,18 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
     if found.is_empty() && !tries.quick {
         found.extend(quick(bound));
     }
+    // What is made afresh is chosen without its moves: what runs has no say in it.
+    let aside = |one: &&Placement| one.objective_month();
+    if problem.last.is_some()
+        && !is_near(&found, bound)
+        && let [stays, afresh @ ..] = found.as_slice()
+        && let Some(afresh) = afresh.iter().min_by(|a, b| aside(a).total_cmp(&aside(b)))
+        && let Some(mixed) = continued::mixed(&scene, stays, afresh, stay)
+    {
+        found.push(mixed);
+    }
     // What costs the same stays.
-    let best = found.into_iter().min_by(|a, b| objective(a).total_cmp(&objective(b)));
-    best.map(|mut best| {
+    least(found).map(|mut best| {
         debug_assert!(bound <= objective(&best) * (1.0 + 1e-9) + 1e-6, "{bound} {:?}", best.proof);
         best.proof = proof(best.objective_month(), best.proof.moves_month, bound, 0);
         best

@@ -11,7 +11,7 @@ use super::support::*;
 mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
-use crate::placement::{Placement, check, plain, reduce, solve};
+use crate::placement::{Placement, Seats, check, plain, reduce, solve};
 use crate::problem::{Amount, Demand, Problem, Rule, pose};
 
 /// What the clouds of a stack offer.
@@ -197,6 +197,8 @@ fn others(placement: &Placement, name: &str) -> Vec<(String, String, u32)> {
 fn a_large_fleet_that_runs_stays_where_it_is() {
     let mut problem = instance(instances::fleet(40, 2, instances::Extent::All));
     let first = runs(&mut problem);
+    // Nothing is worth leaving for.
+    problem.move_penalty = 1.0;
 
     let rules = [
         |one: &Demand| one.rules.spread.is_empty() && !one.together,
@@ -214,6 +216,42 @@ fn a_large_fleet_that_runs_stays_where_it_is() {
         assert_eq!(others(&more, &name), others(&first, &name), "only {name} grew");
         assert!(more.proof.moves_month < 1e-6, "{name} {:?}", more.proof);
     }
+}
+
+/// Neither all that may stay does, nor all that would be elsewhere if it were made afresh moves.
+#[test]
+fn what_became_dear_leaves_and_the_rest_of_a_large_fleet_stays() {
+    let mut problem = instance(instances::fleet(40, 2, instances::Extent::All));
+    let first = solve(&problem).expect("it can be placed");
+    problem.last = Some(first.clone());
+    let there = first.rentals.keys().find(|id| id.starts_with("gcp/us-east4/g2-standard"));
+    let dear = there.expect("some L4 are there");
+    for candidate in problem.candidates.iter_mut().filter(|one| one.id == *dear) {
+        candidate.price_hour *= 1.5;
+    }
+    let placed = |problem: Problem| solve(&problem).expect("it can be placed");
+    let left = |placement: &Placement| -> u32 {
+        let left = first.seats.iter().map(|then| {
+            let mut now = placement.seats.iter();
+            let here =
+                |one: &&Seats| (&one.workload, &one.offering) == (&then.workload, &then.offering);
+            then.replicas.saturating_sub(now.find(here).map_or(0, |one| one.replicas))
+        });
+        left.sum()
+    };
+    let stays = placed(Problem { move_penalty: 1e3, ..problem.clone() });
+    let afresh = placed(Problem { last: None, ..problem.clone() });
+    let mixed = placed(problem.clone());
+    assert_eq!(left(&stays), 0);
+    let (some, all) = (left(&mixed), left(&afresh));
+    assert!(some > 0 && some * 2 < all, "{some} of {all} move");
+    let saved = stays.cost.total_month - mixed.cost.total_month;
+    assert!(saved > mixed.proof.moves_month, "saves {saved} {:?}", mixed.proof);
+    check(&problem, &mixed).expect("it is sound");
+
+    // There it stays.
+    let again = placed(Problem { last: Some(mixed.clone()), ..problem });
+    assert_eq!(places(&again), places(&mixed));
 }
 
 #[test]
