@@ -7,13 +7,19 @@
 //! the lowest cost under a ceiling on it, at a fixed number of ceilings between the lowest that can be kept and
 //! that of the cheapest placement. The weights of a stack play no part.
 //!
+//! A ceiling makes the search of a large problem long. There the ends are weighed against each other: between two points
+//! of the front lies what is least by the weights at which the two are equals. Such points are what is on the lower hull of
+//! all placements.
+//!
 //! [`Location::round_trip_ms`]: fleetform_contract::Location::round_trip_ms
 
-use super::{Placement, reduce, search, solve};
+use super::{Placement, is_large, moves, proof, reduce, search, solve, within_budget};
 use crate::config::ObjectiveWeights;
 use crate::diagnostic::Diagnostic;
-use crate::problem::{Candidate, Ceiling, Demand, Problem};
+use crate::problem::{Amount, Candidate, Ceiling, Demand, Problem};
 
+/// What one of the other end may cost at the nearest (or cleanest) point, as a multiple of its mean over the whole front.
+const STEEP: f64 = 10.0;
 /// Steps in which the lowest ceiling is looked for.
 const HALVINGS: u32 = 8;
 
@@ -94,19 +100,11 @@ pub fn pareto(problem: &Problem, end: End, points: u32) -> Result<Vec<Point>, Ve
                 .hint("add `latency` with `from` and `max` to the `placement` of a service"),
         ]);
     };
-    let least = match end {
-        End::Latency => lowest_latency(problem, most),
-        End::Carbon => lowest_carbon(problem)?,
+    let cheapest = Point { amount: most, placement: cheapest };
+    let mut front = match is_large(problem) {
+        true => weighed(problem, end, points, cheapest)?,
+        false => under_ceilings(problem, end, points, cheapest)?,
     };
-    let mut front = vec![Point { amount: most, placement: cheapest }];
-    for step in 1..points {
-        let share = f64::from(step) / f64::from(points - 1);
-        let ceiling = end.ceiling(most + (least - most) * share);
-        // A ceiling between two that can be kept can be kept.
-        let placement = solve(&Problem { ceiling: Some(ceiling), ..problem.clone() })?;
-        let amount = end.of(problem, &placement).unwrap_or(most);
-        front.push(Point { amount, placement });
-    }
     front.sort_by(|a, b| {
         let cost = |point: &Point| point.placement.cost.total_month;
         a.amount.total_cmp(&b.amount).then(cost(a).total_cmp(&cost(b)))
@@ -120,6 +118,113 @@ pub fn pareto(problem: &Problem, end: End, points: u32) -> Result<Vec<Point>, Ve
         is_cheaper
     });
     Ok(front)
+}
+
+fn under_ceilings(
+    problem: &Problem,
+    end: End,
+    points: u32,
+    cheapest: Point,
+) -> Result<Vec<Point>, Vec<Diagnostic>> {
+    let most = cheapest.amount;
+    let least = match end {
+        End::Latency => lowest_latency(problem, most),
+        End::Carbon => lowest_carbon(problem)?,
+    };
+    let mut front = vec![cheapest];
+    for step in 1..points {
+        let share = f64::from(step) / f64::from(points - 1);
+        let ceiling = end.ceiling(most + (least - most) * share);
+        // A ceiling between two that can be kept can be kept.
+        let placement = solve(&Problem { ceiling: Some(ceiling), ..problem.clone() })?;
+        let amount = end.of(problem, &placement).unwrap_or(most);
+        front.push(Point { amount, placement });
+    }
+    Ok(front)
+}
+
+/// Points of the lower hull, always the next between those two that are farthest apart in the other end.
+fn weighed(
+    problem: &Problem,
+    end: End,
+    points: u32,
+    cheapest: Point,
+) -> Result<Vec<Point>, Vec<Diagnostic>> {
+    let bound = cheapest.placement.proof.bound_month;
+    let weigh = |rate: Option<f64>| least_by(problem, end, rate, bound);
+    let Some(least) = weigh(None)? else { return Ok(vec![cheapest]) };
+    let rate = |less: &Point, more: &Point| {
+        let costs = |point: &Point| point.placement.cost.total_month;
+        (costs(less) - costs(more)) / (more.amount - less.amount)
+    };
+    // What has the least of the other end was found without a look at its cost.
+    let steep = STEEP * rate(&least, &cheapest);
+    let steep = Some(steep).filter(|rate| rate.is_finite() && *rate > 0.0);
+    let Some(least) = steep.map_or(Ok(None), |rate| weigh(Some(rate)))? else {
+        return Ok(vec![cheapest]);
+    };
+    // From the least of the other end to the most; beside each point but the last whether something may be between it and
+    // the next one.
+    let mut front = vec![(least, true), (cheapest, false)];
+    while front.len() < points as usize {
+        let width = |at: &usize| front[at + 1].0.amount - front[*at].0.amount;
+        let open = (0..front.len() - 1).filter(|at| front[*at].1);
+        let Some(at) = open.max_by(|a, b| width(a).total_cmp(&width(b)).then(b.cmp(a))) else {
+            break;
+        };
+        let (less, more) = (&front[at].0, &front[at + 1].0);
+        let found = match rate(less, more) {
+            rate if rate.is_finite() && rate > 0.0 => weigh(Some(rate))?,
+            _ => None,
+        };
+        match found.filter(|one| less.amount < one.amount && one.amount < more.amount) {
+            Some(found) => front.insert(at + 1, (found, true)),
+            None => front[at].1 = false,
+        }
+    }
+    Ok(front.into_iter().map(|(point, _)| point).collect())
+}
+
+/// The placement for which the cost and the other end, at so many dollars for one of it, are least; or the other end alone.
+/// `None` where it is dearer than the budget. No placement has a lower objective without weights than `least_month`.
+fn least_by(
+    problem: &Problem,
+    end: End,
+    rate: Option<f64>,
+    least_month: f64,
+) -> Result<Option<Point>, Vec<Diagnostic>> {
+    let asked = problem.demands.iter().filter(|demand| demand.rules.latency.is_some());
+    // The mean's part for one replica.
+    let replicas: Option<u32> = asked
+        .map(|demand| match demand.amount {
+            Amount::Replicas(replicas) => Some(replicas),
+            Amount::Load(_) => None,
+        })
+        .sum();
+    let each = match end {
+        End::Carbon => 1.0,
+        End::Latency => 1.0 / f64::from(replicas.unwrap_or(1).max(1)),
+    };
+    let weight = rate.map_or(1.0, |rate| rate * each);
+    let cost = if rate.is_some() { 1.0 } else { 0.0 };
+    let weights = match end {
+        End::Carbon => ObjectiveWeights { cost, carbon: weight, latency: 0.0 },
+        End::Latency => ObjectiveWeights { cost, carbon: 0.0, latency: weight },
+    };
+    let last = problem.last.clone().filter(|_| rate.is_some());
+    let mut placement = solve(&Problem { weights: Some(weights), last, ..problem.clone() })?;
+    let amount = end.of(problem, &placement).unwrap_or(0.0);
+    // Whatever has no more of the other end costs at least what the weighed sum is at least, less that.
+    let is_sum = end == End::Carbon || replicas.is_some();
+    let bound_month = match rate.filter(|_| is_sum) {
+        Some(rate) => f64::max(placement.proof.bound_month - rate * amount, least_month),
+        None => least_month,
+    };
+    placement.weighed = None;
+    let moves_month = moves::charged_month(problem, &placement);
+    let cuts = placement.proof.packing_cuts;
+    placement.proof = proof(placement.cost.total_month, moves_month, bound_month, cuts);
+    Ok(within_budget(problem, placement).ok().map(|placement| Point { amount, placement }))
 }
 
 /// The lowest ceiling that can be kept, and not much above it.

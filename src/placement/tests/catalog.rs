@@ -8,7 +8,7 @@ use fleetform_contract::{Provider, SecretKey};
 use super::support::*;
 
 #[path = "../../../benches/instances.rs"]
-mod instances;
+pub mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
 use crate::placement::{Placement, Seats, check, plain, reduce, solve};
@@ -94,7 +94,7 @@ fn few_replicas_are_spread_at_the_proven_least() {
 }
 
 /// A problem of the benchmark.
-fn instance(text: String) -> Problem {
+pub fn instance(text: String) -> Problem {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("main.hcl"), text).expect("written");
     let loaded = config::load(directory.path(), &Inputs::new(SecretKey::new([0; 32])));

@@ -2,9 +2,10 @@
 
 use fleetform_contract::{Location, Tariff, TariffRegion};
 
+use super::catalog::{instance, instances};
 use super::support::*;
 use crate::config::{LatencyRule, ObjectiveWeights};
-use crate::placement::{End, check, pareto};
+use crate::placement::{End, Point, check, pareto, solve};
 use crate::problem::{Ceiling, Problem};
 use crate::view;
 
@@ -136,4 +137,29 @@ fn cheaper_places_emit_more() {
     assert!(table.starts_with("Cost and carbon\n\n  CO2e/month   $/month"), "{table}");
     let chart = view::pareto::chart(&front, End::Carbon, "chat");
     assert!(chart.contains("kg a month</text>") && chart.contains("Cost and carbon of chat"));
+}
+
+/// Where the ends are weighed, what is proven for the weights holds for the cheapest that has no more of the other end.
+#[test]
+fn the_front_of_a_large_stack_is_proven() {
+    let mut problem = instance(instances::fleet(6, 1, instances::Extent::All));
+    for demand in &mut problem.demands {
+        demand.rules.latency = Some(LatencyRule { from: BERLIN, max_ms: 500.0 });
+    }
+    for end in [End::Carbon, End::Latency] {
+        let front = pareto(&problem, end, 5).expect("a front");
+        assert!(front.len() > 3, "{front:?}");
+        assert!(front.is_sorted_by(|a, b| a.amount < b.amount), "{front:?}");
+        let Point { amount, placement } = &front[1];
+        let ceiling = match end {
+            End::Carbon => Ceiling::CarbonKg(amount * (1.0 + 1e-9)),
+            End::Latency => Ceiling::LatencyMs(*amount + 1e-6),
+        };
+        let under = Problem { ceiling: Some(ceiling), ..problem.clone() };
+        check(&under, placement).expect("it is sound");
+        let (proof, least) = (&placement.proof, solve(&under).expect("it can be placed").proof);
+        assert!(proof.bound_month <= least.objective_month + 1e-6, "{proof:?} {least:?}");
+        assert!(proof.objective_month >= least.bound_month - 1e-6, "{proof:?} {least:?}");
+        assert!(proof.objective_month < least.objective_month * 1.01, "{proof:?} {least:?}");
+    }
 }
