@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleetform::config::{self, Inputs};
 use fleetform::placement;
@@ -52,8 +52,9 @@ fn pose(kind: &str, services: &str, extent: &str) -> Problem {
     problem::pose(&stack, &offerings, &quotas, &tariffs, None).expect("it can be posed")
 }
 
-/// One line: pairs, gap, objective, CPU seconds, MiB.
+/// One line: pairs, gap, objective, seconds, CPU seconds, MiB.
 fn measure(way: &str, kind: &str, services: &str, extent: &str) {
+    let started = Instant::now();
     let problem = pose(kind, services, extent);
     let pairs: usize = problem.demands.iter().map(|demand| demand.candidates.len()).sum();
     let (gap, objective) = match way {
@@ -69,7 +70,8 @@ fn measure(way: &str, kind: &str, services: &str, extent: &str) {
         }
     };
     let (cpu, memory) = spent();
-    println!("{pairs} {gap:.5} {objective:.0} {cpu:.2} {memory:.0}");
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{pairs} {gap:.5} {objective:.0} {seconds:.2} {cpu:.2} {memory:.0}");
 }
 
 /// CPU seconds and the most MiB of this process.
@@ -92,8 +94,8 @@ fn peak(process: &str) -> Option<f64> {
 
 /// All instances, or those with one of these numbers of services.
 fn compare(numbers: &[&str]) {
-    println!("| instance | pairs | way | gap | $/month | CPU s | MiB |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| instance | pairs | way | gap | $/month | s | CPU s | MiB |");
+    println!("|---|---|---|---|---|---|---|---|");
     let instances = [
         ("fleet", "10", "all", true),
         ("fleet", "100", "few", true),
@@ -142,13 +144,13 @@ fn run(way: &str, kind: &str, services: &str, extent: &str) {
     let extent = if extent == "all" { "all regions" } else { "three regions" };
     let line = String::from_utf8_lossy(&output.stdout).into_owned();
     match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-        [pairs, gap, objective, cpu, memory] => {
+        [pairs, gap, objective, seconds, cpu, memory] => {
             println!(
-                "| {instance}, {extent} | {pairs} | {way} | {gap} | {objective} | {cpu} | {memory} |"
+                "| {instance}, {extent} | {pairs} | {way} | {gap} | {objective} | {seconds} | {cpu} | {memory} |"
             );
         }
         _ => println!(
-            "| {instance}, {extent} | | {way} | not ended | | more than {limit} | {most:.0} |"
+            "| {instance}, {extent} | | {way} | not ended | | | more than {limit} | {most:.0} |"
         ),
     }
 }

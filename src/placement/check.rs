@@ -762,13 +762,21 @@ fn check_proof(problem: &Problem, placement: &Placement, broken: &mut Vec<String
     }
 }
 
+/// Replicas by workload and offering.
+fn by_workload(placement: &Placement) -> BTreeMap<&str, BTreeMap<&str, u32>> {
+    let mut all: BTreeMap<&str, BTreeMap<&str, u32>> = BTreeMap::new();
+    for seats in &placement.seats {
+        all.entry(&seats.workload).or_default().insert(&seats.offering, seats.replicas);
+    }
+    all
+}
+
 /// What giving up parts of the last placement is charged: the dearer of the replicas that left an offering
 /// and the nodes that went with them, and the sites that were closed for it.
 fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
-    let replicas = |placement: &Placement, workload: &str, offering: &str| -> f64 {
-        let mut seats = placement.seats.iter();
-        let found = seats.find(|s| s.workload == workload && s.offering == offering);
-        found.map_or(0.0, |seats| f64::from(seats.replicas))
+    let (seats_then, seats_now) = (by_workload(last), by_workload(now));
+    let replicas = |seats: Option<&BTreeMap<&str, u32>>, offering: &str| -> f64 {
+        seats.and_then(|seats| seats.get(offering)).map_or(0.0, |replicas| f64::from(*replicas))
     };
     let candidates = by_id(problem);
     let price = |id: &str| match candidates[id] {
@@ -778,24 +786,22 @@ fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
     let mut charged: BTreeMap<&str, f64> = BTreeMap::new();
     // Offerings on which something ended for another reason than a move.
     let mut ended: BTreeSet<&str> = BTreeSet::new();
-    for seats in &last.seats {
-        let demand = problem.demands.iter().find(|demand| demand.workload == seats.workload);
-        let may = |demand: &Demand| {
-            let mut ids = demand.candidates.iter().map(|index| &problem.candidates[*index].id);
-            ids.any(|id| *id == seats.offering)
-        };
-        if !demand.is_some_and(may) {
-            ended.insert(&seats.offering);
-        }
+    for (workload, seats) in &seats_then {
+        let demand = problem.demands.iter().find(|demand| demand.workload == *workload);
+        let may = demand.into_iter().flat_map(|demand| &demand.candidates);
+        let may: BTreeSet<&str> = may.map(|index| &*problem.candidates[*index].id).collect();
+        ended.extend(seats.keys().filter(|offering| !may.contains(*offering)));
     }
     for demand in &problem.demands {
         let name = demand.workload.as_str();
+        let Some(before) = seats_then.get(name) else { continue };
+        let after = seats_now.get(name);
         // (dollars for one replica, what it serves, replicas that left, offering)
         let mut left: Vec<(f64, f64, f64, &str)> = Vec::new();
         let mut then = 0.0;
         for candidate in demand.candidates.iter().map(|index| &problem.candidates[*index]) {
-            let before = replicas(last, name, &candidate.id);
-            if before == 0.0 {
+            let there = replicas(Some(before), &candidate.id);
+            if there == 0.0 {
                 continue;
             }
             let serves = match &demand.amount {
@@ -804,7 +810,7 @@ fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
                     load.rates[candidate.offering.gpu_type.as_ref().expect("it has GPUs")]
                 }
             };
-            then += serves * before;
+            then += serves * there;
             let (needs, usable) = (&demand.needs, &candidate.usable);
             let mut part: f64 = 1.0 / usable.pods as f64;
             for (need, whole) in [
@@ -818,7 +824,7 @@ fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
             }
             let charge = problem.charge_month(needs, &candidate.offering.cloud);
             let each = part * price(&candidate.id) + charge;
-            let gone = (before - replicas(now, name, &candidate.id)).max(0.0);
+            let gone = (there - replicas(after, &candidate.id)).max(0.0);
             left.push((each, serves, gone, &candidate.id));
         }
         let (mut fewer, asked) = match &demand.amount {
@@ -830,7 +836,7 @@ fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
         };
         fewer -= asked;
         if fewer > 0.0 {
-            ended.extend(last.seats.iter().filter(|s| s.workload == name).map(|s| &*s.offering));
+            ended.extend(before.keys());
         }
         left.sort_by(|a, b| (b.0 / b.1).total_cmp(&(a.0 / a.1)));
         for (each, serves, gone, offering) in left {

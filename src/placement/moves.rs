@@ -25,9 +25,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Placement;
 use super::formulation::Formulation;
 use super::model::Sense;
-use super::{Placement, Seats};
 use crate::problem::{Amount, Demand, Problem};
 
 /// What of the last placement could stay.
@@ -63,6 +63,8 @@ pub(super) fn held(problem: &Problem) -> Held {
     let candidates: BTreeMap<&str, usize> =
         problem.candidates.iter().enumerate().map(|(i, c)| (c.id.as_str(), i)).collect();
     let mut restless: BTreeSet<&str> = BTreeSet::new();
+    // What of each demand may stay, in its own unit.
+    let mut there = vec![0.0; problem.demands.len()];
     for seats in &last.seats {
         let (demand, candidate) = (
             demands.get(seats.workload.as_str()).copied(),
@@ -73,12 +75,14 @@ pub(super) fn held(problem: &Problem) -> Held {
                 if problem.demands[demand].candidates.binary_search(&candidate).is_ok() =>
             {
                 held.seats.entry(candidate).or_default().insert(demand, seats.replicas);
+                let rate = problem.demands[demand].rate(&problem.candidates[candidate]);
+                there[demand] += rate * f64::from(seats.replicas);
             }
             _ => drop(restless.insert(seats.offering.as_str())),
         }
     }
     for (index, demand) in problem.demands.iter().enumerate() {
-        let gone = asked_then(problem, demand, last) - demand.asked();
+        let gone = asked_then(demand, last, there[index]) - demand.asked();
         if gone > 0.0 {
             held.gone.insert(index, gone);
             let seats = last.seats.iter().filter(|seats| seats.workload == demand.workload);
@@ -99,16 +103,8 @@ pub(super) fn held(problem: &Problem) -> Held {
     held
 }
 
-/// What a demand asked for when the last placement was made, in its own unit, as far as it may stay where it
-/// was.
-fn asked_then(problem: &Problem, demand: &Demand, last: &Placement) -> f64 {
-    let mine = |seats: &&Seats| seats.workload == demand.workload;
-    let stays = last.seats.iter().filter(mine).filter_map(|seats| {
-        let mut candidates = demand.candidates.iter().map(|index| &problem.candidates[*index]);
-        let candidate = candidates.find(|candidate| candidate.id == seats.offering)?;
-        Some(demand.rate(candidate) * f64::from(seats.replicas))
-    });
-    let there = stays.sum();
+/// What a demand asked for when the last placement was made, in its own unit, as far as it may stay `there`.
+fn asked_then(demand: &Demand, last: &Placement, there: f64) -> f64 {
     match (&demand.amount, last.loads.get(&demand.workload)) {
         (Amount::Load(_), Some(load)) => f64::min(there, load.asked_per_second),
         _ => there,
@@ -204,10 +200,12 @@ impl Formulation<'_> {
 /// What a placement is charged for what it gives up of the last one, in dollars a month. Nobody pays it.
 pub(super) fn charged_month(problem: &Problem, placement: &Placement) -> f64 {
     let held = held(problem);
+    let seats = placement.seats.iter();
+    let replicas: BTreeMap<(&str, &str), u32> =
+        seats.map(|seats| ((&*seats.workload, &*seats.offering), seats.replicas)).collect();
     let now = |demand: usize, candidate: usize| -> u32 {
-        let key = (&problem.demands[demand].workload, &problem.candidates[candidate].id);
-        let found = placement.seats.iter().find(|seats| (&seats.workload, &seats.offering) == key);
-        found.map_or(0, |seats| seats.replicas)
+        let key = (&*problem.demands[demand].workload, &*problem.candidates[candidate].id);
+        replicas.get(&key).copied().unwrap_or(0)
     };
     // By candidate and demand: replicas that left, and by demand what may be gone.
     let mut left: BTreeMap<(usize, usize), f64> = BTreeMap::new();

@@ -16,10 +16,12 @@
 use super::{Placement, is_large, moves, proof, reduce, search, solve, within_budget};
 use crate::config::ObjectiveWeights;
 use crate::diagnostic::Diagnostic;
-use crate::problem::{Amount, Candidate, Ceiling, Demand, Problem};
+use crate::problem::{Amount, Candidate, Ceiling, Demand, Problem, Rule};
 
 /// What one of the other end may cost at the nearest (or cleanest) point, as a multiple of its mean over the whole front.
 const STEEP: f64 = 10.0;
+/// So often for each point two ends are weighed at most.
+const TRIES: u32 = 4;
 /// Steps in which the lowest ceiling is looked for.
 const HALVINGS: u32 = 8;
 
@@ -101,7 +103,12 @@ pub fn pareto(problem: &Problem, end: End, points: u32) -> Result<Vec<Point>, Ve
         ]);
     };
     let cheapest = Point { amount: most, placement: cheapest };
-    let mut front = match is_large(problem) {
+    // The mean of a load's replicas is no sum: how many there are is not known.
+    let is_load = |demand: &Demand| {
+        demand.rules.latency.is_some() && matches!(demand.amount, Amount::Load(_))
+    };
+    let is_sum = end == End::Carbon || !problem.demands.iter().any(is_load);
+    let mut front = match is_large(problem) && is_sum {
         true => weighed(problem, end, points, cheapest)?,
         false => under_ceilings(problem, end, points, cheapest)?,
     };
@@ -143,7 +150,7 @@ fn under_ceilings(
     Ok(front)
 }
 
-/// Points of the lower hull, always the next between those two that are farthest apart in the other end.
+/// Points of the lower hull within the budget, always the next between those two that are farthest apart in the other end.
 fn weighed(
     problem: &Problem,
     end: End,
@@ -152,71 +159,71 @@ fn weighed(
 ) -> Result<Vec<Point>, Vec<Diagnostic>> {
     let bound = cheapest.placement.proof.bound_month;
     let weigh = |rate: Option<f64>| least_by(problem, end, rate, bound);
-    let Some(least) = weigh(None)? else { return Ok(vec![cheapest]) };
+    let fits = |point: &Point| within_budget(problem, point.placement.clone()).is_ok();
+    let objective = |point: &Point| point.placement.proof.objective_month;
+    // What each of the other end costs between two points, if it costs anything.
     let rate = |less: &Point, more: &Point| {
-        let costs = |point: &Point| point.placement.cost.total_month;
-        (costs(less) - costs(more)) / (more.amount - less.amount)
+        let rate = (objective(less) - objective(more)) / (more.amount - less.amount);
+        Some(rate).filter(|rate| rate.is_finite() && *rate > 0.0)
     };
-    // What has the least of the other end was found without a look at its cost.
-    let steep = STEEP * rate(&least, &cheapest);
-    let steep = Some(steep).filter(|rate| rate.is_finite() && *rate > 0.0);
-    let Some(least) = steep.map_or(Ok(None), |rate| weigh(Some(rate)))? else {
-        return Ok(vec![cheapest]);
-    };
+    // What has the least of the other end is found without a look at its cost, which may be anything: twice.
+    let mut least = weigh(None)?;
+    for _ in 0..2 {
+        let Some(rate) = rate(&least, &cheapest) else { break };
+        least = weigh(Some(STEEP * rate))?;
+    }
     // From the least of the other end to the most; beside each point but the last whether something may be between it and
     // the next one.
     let mut front = vec![(least, true), (cheapest, false)];
-    while front.len() < points as usize {
+    for _ in 0..TRIES * points {
+        if front.len() >= points as usize {
+            break;
+        }
         let width = |at: &usize| front[at + 1].0.amount - front[*at].0.amount;
         let open = (0..front.len() - 1).filter(|at| front[*at].1);
         let Some(at) = open.max_by(|a, b| width(a).total_cmp(&width(b)).then(b.cmp(a))) else {
             break;
         };
         let (less, more) = (&front[at].0, &front[at + 1].0);
-        let found = match rate(less, more) {
-            rate if rate.is_finite() && rate > 0.0 => weigh(Some(rate))?,
-            _ => None,
-        };
-        match found.filter(|one| less.amount < one.amount && one.amount < more.amount) {
-            Some(found) => front.insert(at + 1, (found, true)),
+        let found = rate(less, more).map(|rate| weigh(Some(rate))).transpose()?;
+        let found = found.filter(|one| less.amount < one.amount && one.amount < more.amount);
+        match found {
+            Some(found) if fits(&found) => front.insert(at + 1, (found, true)),
+            // What has less of the other end is dearer still.
+            Some(found) => drop(front.splice(..=at, [(found, true)])),
             None => front[at].1 = false,
         }
     }
-    Ok(front.into_iter().map(|(point, _)| point).collect())
+    Ok(front.into_iter().map(|(point, _)| point).filter(fits).collect())
 }
 
-/// The placement for which the cost and the other end, at so many dollars for one of it, are least; or the other end alone.
-/// `None` where it is dearer than the budget. No placement has a lower objective without weights than `least_month`.
+/// The placement for which the cost and the other end, at so many dollars for one of it, are least; or the other end alone,
+/// whatever the budget. No placement has a lower objective without weights than `least_month`.
 fn least_by(
     problem: &Problem,
     end: End,
     rate: Option<f64>,
     least_month: f64,
-) -> Result<Option<Point>, Vec<Diagnostic>> {
+) -> Result<Point, Vec<Diagnostic>> {
     let asked = problem.demands.iter().filter(|demand| demand.rules.latency.is_some());
     // The mean's part for one replica.
-    let replicas: Option<u32> = asked
-        .map(|demand| match demand.amount {
-            Amount::Replicas(replicas) => Some(replicas),
-            Amount::Load(_) => None,
-        })
-        .sum();
     let each = match end {
         End::Carbon => 1.0,
-        End::Latency => 1.0 / f64::from(replicas.unwrap_or(1).max(1)),
+        End::Latency => 1.0 / asked.map(Demand::asked).sum::<f64>(),
     };
-    let weight = rate.map_or(1.0, |rate| rate * each);
+    let weight = rate.unwrap_or(1.0) * each;
     let cost = if rate.is_some() { 1.0 } else { 0.0 };
     let weights = match end {
         End::Carbon => ObjectiveWeights { cost, carbon: weight, latency: 0.0 },
         End::Latency => ObjectiveWeights { cost, carbon: 0.0, latency: weight },
     };
     let last = problem.last.clone().filter(|_| rate.is_some());
-    let mut placement = solve(&Problem { weights: Some(weights), last, ..problem.clone() })?;
+    let mut under = Problem { weights: Some(weights), last, ..problem.clone() };
+    under.limits.retain(|limit| !matches!(limit.rule, Rule::Budget { .. }));
+    let mut placement = solve(&under)?;
     let amount = end.of(problem, &placement).unwrap_or(0.0);
     // Whatever has no more of the other end costs at least what the weighed sum is at least, less that.
-    let is_sum = end == End::Carbon || replicas.is_some();
-    let bound_month = match rate.filter(|_| is_sum) {
+    let bound_month = match rate {
         Some(rate) => f64::max(placement.proof.bound_month - rate * amount, least_month),
         None => least_month,
     };
@@ -224,7 +231,7 @@ fn least_by(
     let moves_month = moves::charged_month(problem, &placement);
     let cuts = placement.proof.packing_cuts;
     placement.proof = proof(placement.cost.total_month, moves_month, bound_month, cuts);
-    Ok(within_budget(problem, placement).ok().map(|placement| Point { amount, placement }))
+    Ok(Point { amount, placement })
 }
 
 /// The lowest ceiling that can be kept, and not much above it.

@@ -20,7 +20,7 @@ type Placed = (Vec<Part>, Vec<Node>);
 /// Runs of improving what comes in.
 const RUNS: usize = 3;
 /// So often something leaves at most.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 50;
 /// A saving that may be there by chance, as a part of the objective. Prices that moved by up to 2 % brought 0.016 % at most
 /// in 20 stacks of 30 to 300 services.
 const CHANCE: f64 = 5e-4;
@@ -48,27 +48,28 @@ pub(super) fn ways(
     Some([first].into_iter().chain(better).collect())
 }
 
-/// A better placement than what `stays`, from which groups leave that one made `afresh` has for less. `None` where none is
+/// A better placement than what is `given`, from which groups leave that one made `afresh` has for less. `None` where none is
 /// found. What is left as it is here is so at the next plan: it looks at the same.
 pub(super) fn mixed(
     scene: &Scene,
-    stays: &Placement,
+    given: &Placement,
     afresh: &Placement,
     placed: impl Fn(Stays) -> Option<Placement>,
 ) -> Option<Placement> {
+    let rises = Rises::since_last(scene);
     let mut best: Option<Placement> = None;
     for _ in 0..ROUNDS {
-        let now = best.as_ref().unwrap_or(stays);
-        let [risen, dear] = dear(scene, now, afresh);
+        let now = best.as_ref().unwrap_or(given);
+        let [risen, dear] = dear(scene, &rises, now, afresh);
         let sets = [&risen, &dear].into_iter().flat_map(|dear| {
-            let sizes = std::iter::successors(Some(dear.len()), |size| Some(size / 4));
+            let sizes = std::iter::successors(Some(dear.len()), |size| Some(size / 2));
             let sizes = sizes.take_while(|size| *size > 0);
             sizes.map(|size| dear[..size].iter().copied().collect::<BTreeSet<usize>>())
         });
         let sets: BTreeSet<BTreeSet<usize>> = sets.collect();
         let found = sets.iter().filter_map(|leaving| {
             let found = placed(Stays { of: now, but: leaving });
-            found.filter(|found| is_due(scene, now, found))
+            found.filter(|found| is_due(scene, &rises, now, found))
         });
         match least(found).filter(|found| objective(found) < objective(now) - 1e-6) {
             Some(found) => best = Some(found),
@@ -78,32 +79,50 @@ pub(super) fn mixed(
     best
 }
 
+/// How prices have changed since the last placement.
+struct Rises<'a> {
+    /// Of what was rented: the part of a node's price now that came on top.
+    known: BTreeMap<&'a str, f64>,
+    /// Of all else it is taken to be the least of those: where all prices rise alike, none is a reason to leave.
+    least: f64,
+}
+
+impl<'a> Rises<'a> {
+    fn since_last(scene: &Scene<'a>) -> Rises<'a> {
+        let then = scene.problem.last.as_ref().map(|last| &last.rentals);
+        let known = scene.problem.candidates.iter().filter_map(|now| {
+            let then = then?.get(&now.id)?.price_hour;
+            let are_known = then > 0.0 && now.price_hour > 0.0;
+            are_known.then(|| (now.id.as_str(), 1.0 - then / now.price_hour))
+        });
+        let known: BTreeMap<&str, f64> = known.collect();
+        let least = known.values().copied().min_by(f64::total_cmp).unwrap_or(0.0).max(0.0);
+        Rises { known, least }
+    }
+
+    fn of(&self, offering: &str) -> f64 {
+        self.known.get(offering).copied().unwrap_or(self.least)
+    }
+}
+
 /// Whether a saving is there for a reason: at the prices of the last placement it would not be, or it is more than chance.
 /// What runs is not the best placement, and one that was as good before is no reason to move.
-fn is_due(scene: &Scene, now: &Placement, found: &Placement) -> bool {
-    let problem = scene.problem;
-    let weight = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
+fn is_due(scene: &Scene, rises: &Rises, now: &Placement, found: &Placement) -> bool {
+    let weight = scene.problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
     let rise = |placement: &Placement| -> f64 {
         let rises = placement.rentals.iter().map(|(id, rental)| {
-            rental.nodes.len() as f64 * rental.price_hour * risen(scene, placement, id)
+            let paid = rental.nodes.len() as f64 - f64::from(rental.reserved_nodes);
+            paid * rental.price_hour * rises.of(id)
         });
         rises.sum::<f64>() * HOURS_MONTH * weight
     };
     let saves = objective(now) - objective(found);
-    saves > CHANCE * objective(now) || saves < rise(now) - rise(found)
-}
-
-/// The part of an offering's price that came on top since the last placement; 0 where that had none.
-fn risen(scene: &Scene, now: &Placement, offering: &str) -> f64 {
-    let then = scene.problem.last.as_ref().and_then(|last| last.rentals.get(offering));
-    let prices =
-        then.zip(now.rentals.get(offering)).map(|(then, now)| (then.price_hour, now.price_hour));
-    prices.map_or(0.0, |(then, now)| if now > 0.0 { 1.0 - then / now } else { 0.0 })
+    saves > CHANCE * now.objective_month() || saves < rise(now) - rise(found)
 }
 
 /// Groups that one placement has for less than another, by more than a move is charged, those that save most first: those
 /// whose prices have risen so far, and all.
-fn dear(scene: &Scene, now: &Placement, afresh: &Placement) -> [Vec<usize>; 2] {
+fn dear(scene: &Scene, rises: &Rises, now: &Placement, afresh: &Placement) -> [Vec<usize>; 2] {
     let problem = scene.problem;
     let mut group_of = BTreeMap::new();
     for (number, group) in scene.groups.iter().enumerate() {
@@ -119,7 +138,7 @@ fn dear(scene: &Scene, now: &Placement, afresh: &Placement) -> [Vec<usize>; 2] {
         }
         costs
     };
-    let before = costs(now, &|offering| 1.0 - risen(scene, now, offering));
+    let before = costs(now, &|offering| 1.0 - rises.of(offering));
     let now = costs(now, &|_| 1.0);
     let then = costs(afresh, &|_| 1.0);
     let least = 1.0 - problem.move_penalty;
@@ -223,13 +242,15 @@ fn added(
         give_up(scene, prices, part, stayed);
     }
     let stays = there(scene, part, stayed);
-    if !stays.is_empty() {
-        if let Some(more) = topped_up(scene, prices, part, stays) {
-            return Some(more);
-        }
-        for (_, content) in stayed.iter_mut() {
-            content.remove(&group);
-        }
+    if stays.is_empty() {
+        let some = parts::by_price(scene, prices, &BTreeSet::new(), part.clone());
+        return some.or_else(|| topped_up(scene, prices, part, stays));
+    }
+    if let Some(more) = topped_up(scene, prices, part, stays) {
+        return Some(more);
+    }
+    for (_, content) in stayed.iter_mut() {
+        content.remove(&group);
     }
     parts::by_price(scene, prices, &BTreeSet::new(), part.clone())
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::prices::Prices;
 use super::scene::{Part, Scene};
@@ -27,20 +27,20 @@ pub(super) struct Market<'a> {
     pub prices: &'a Prices,
     pub parts: Vec<Part>,
     /// By place: what a node costs with what its limits are worth.
-    pub node: Rc<[f64]>,
+    pub node: Arc<[f64]>,
     /// By part: the places it may be at that can be of use, the best first.
-    pub options: Vec<Rc<[usize]>>,
+    pub options: Vec<Arc<[usize]>>,
     /// By part: what one unit is worth.
     pub value: Vec<f64>,
     /// By place: who may use it, in the order in which a node is filled.
-    pub residents: Rc<[Vec<usize>]>,
+    pub residents: Arc<[Vec<usize>]>,
 }
 
 /// Where a part may be: all its places, and those that can be of use.
 #[derive(Clone)]
 pub(super) struct Home {
-    pub candidates: Rc<[u32]>,
-    pub options: Rc<[usize]>,
+    pub candidates: Arc<[u32]>,
+    pub options: Arc<[usize]>,
 }
 
 /// Places by what a replica stands for, and by what it costs alone.
@@ -101,7 +101,7 @@ impl<'a> Market<'a> {
     pub fn home(&self, part: usize, over: SpreadOver, section: usize) -> Home {
         let one = &self.parts[part];
         let candidates = self.scene.inside(one, over, section);
-        let one = Part { candidates: Rc::clone(&candidates), ..one.clone() };
+        let one = Part { candidates: Arc::clone(&candidates), ..one.clone() };
         let options = options(self.scene, priced(self.scene, self.prices, &one));
         Home { candidates, options }
     }
@@ -260,7 +260,7 @@ fn priced(scene: &Scene, prices: &Prices, part: &Part) -> Vec<(f64, f64, usize)>
 }
 
 /// The places that can be of use.
-fn options(scene: &Scene, mut priced: Vec<(f64, f64, usize)>) -> Rc<[usize]> {
+fn options(scene: &Scene, mut priced: Vec<(f64, f64, usize)>) -> Arc<[usize]> {
     type Priced = (f64, f64, usize);
     let by_seat =
         |a: &Priced, b: &Priced| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2));

@@ -2,12 +2,13 @@
 //! Schrimpf et al., 2000). The order of trials is fixed.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::fill::{ALONE, BEST, Content, Home, Market, Node, Taken, ratio, take};
 use super::loads::{self, There};
 use super::parts::is_even;
 use super::scene::{Given, Part, Serves};
+use super::side_by_side;
 use super::stored::Copies;
 use crate::config::SpreadOver;
 use crate::placement::packing::fitting;
@@ -43,7 +44,7 @@ struct Known {
     has_loads: bool,
 }
 
-type Bits = Rc<[u64]>;
+type Bits = Arc<[u64]>;
 
 /// Clouds, sites or zones.
 struct Sections {
@@ -90,38 +91,61 @@ pub(super) fn improved(
     taken: &Taken,
     near: Near,
 ) -> (Vec<Part>, Vec<Node>) {
-    let mut known = Known::default();
-    known.siblings.resize_with(market.scene.groups.len(), Vec::new);
-    for (number, part) in market.parts.iter().enumerate() {
-        known.siblings[part.group].push(number);
-        let rules = market.scene.rules(part.group);
-        known.has_loads |= part.serves.is_some() && !rules.is_counted && !is_even(rules);
-    }
-    let mut run = |seed| {
-        Improving::new(market.clone(), nodes.to_vec(), taken.clone(), &mut known, seed).run()
+    let mut known = [Known::of(market), Known::of(market)];
+    let run = |seed: usize, known: &mut Known| {
+        Improving::new(market.clone(), nodes.to_vec(), taken.clone(), known, seed as u64).run()
     };
-    let (mut least, mut parts, mut best) = run(0);
     // The fewer nodes there are, the more one bad turn costs.
     let runs = (ALL / trials(nodes.len())).clamp(2, RUNS);
-    let mut agreed = 1;
-    for seed in 1..runs as u64 {
-        let part = if seed < near.runs.0 as u64 { near.part } else { near.runs.1.max(near.part) };
-        if least - near.bound <= part * least || agreed == AGREED {
-            break;
-        }
-        let (cost, other, nodes) = run(seed);
-        if cost < least - 1e-6 {
-            (least, parts, best) = (cost, other, nodes);
-            agreed = 1;
-        } else if cost < least + 1e-6 {
-            agreed += 1;
+    let first = near.runs.0.clamp(1, runs);
+    let mut best: Option<(f64, Vec<Part>, Vec<Node>)> = None;
+    let mut agreed = 0;
+    let mut seed = 0;
+    'runs: while seed < runs {
+        // Two at a time, where the second one's turn would come; of many nodes that may be much for nothing.
+        let is_pair = seed + 1 != first && seed + 1 < runs && trials(nodes.len()) < MOST;
+        let [one, other] = &mut known;
+        let pair = match is_pair {
+            true => {
+                let (one, other) = side_by_side(|| run(seed, one), || run(seed + 1, other));
+                vec![one, other]
+            }
+            false => vec![run(seed, one)],
+        };
+        for found in pair {
+            if let Some((least, ..)) = &best {
+                let part = if seed < near.runs.0 { near.part } else { near.runs.1.max(near.part) };
+                if least - near.bound <= part * least || agreed == AGREED {
+                    break 'runs;
+                }
+            }
+            seed += 1;
+            match &best {
+                Some((least, ..)) if found.0 >= least + 1e-6 => {}
+                Some((least, ..)) if found.0 >= least - 1e-6 => agreed += 1,
+                _ => (best, agreed) = (Some(found), 1),
+            }
         }
     }
+    let (_, parts, best) = best.expect("there is a run at least");
     (parts, best)
 }
 
 fn trials(wasteful: usize) -> usize {
     (wasteful * TRIALS).clamp(LEAST, MOST)
+}
+
+impl Known {
+    fn of(market: &Market) -> Known {
+        let mut known = Known::default();
+        known.siblings.resize_with(market.scene.groups.len(), Vec::new);
+        for (number, part) in market.parts.iter().enumerate() {
+            known.siblings[part.group].push(number);
+            let rules = market.scene.rules(part.group);
+            known.has_loads |= part.serves.is_some() && !rules.is_counted && !is_even(rules);
+        }
+        known
+    }
 }
 
 impl<'a, 'b> Improving<'a, 'b> {

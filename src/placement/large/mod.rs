@@ -18,6 +18,7 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use super::check::check_by;
 use super::formulation::Formulation;
@@ -46,7 +47,7 @@ mod whole;
 use apart::Leaves;
 use continued::Stays;
 use cover::Cover;
-use fill::{Market, Node};
+use fill::{Market, Node, Taken};
 use improve::Near;
 use prices::Prices;
 use scene::{Part, Scene};
@@ -88,7 +89,7 @@ impl Tries {
             counted: groups > HANDFUL,
             runs: match groups {
                 // What one run leaves, the program takes up.
-                few if few > HANDFUL && few <= SOME => [(1, 1.5e-2), (3, 5e-3)],
+                few if few > HANDFUL && few <= SOME => [(1, 1.5e-2), (2, 5e-3)],
                 _ => [(improve::RUNS, 0.0); 2],
             },
             near: if quick { NEAR_FEW } else { NEAR },
@@ -242,33 +243,88 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
     if let Some(last) = &problem.last {
         found.push(stay(Stays { of: last, but: &BTreeSet::new() })?);
     }
+    let prove = || match tries.bounded {
+        true => proven(&scene, &prices, &open, bound),
+        false => bound,
+    };
+    let count = |bound: f64| match tries.counted {
+        true => counted(&scene, &prices, &open, &cover, bound),
+        false => None,
+    };
+    let (mut proven, mut nodes) = (None, None);
     if tries.quick && !is_near(&found, bound) {
-        found.extend(quick(bound));
+        // Nodes are counted meanwhile, unless the quick way has ended near enough by then.
+        let ended = OnceLock::new();
+        let quickly = || {
+            let placement = quick(bound);
+            ended.get_or_init(|| placement.as_ref().map(objective));
+            placement
+        };
+        let slowly = || {
+            let bound = prove();
+            let is_enough = |cost: &f64| cost - bound <= tries.near * cost;
+            let is_enough = ended.get().and_then(Option::as_ref).is_some_and(is_enough);
+            (bound, (!is_enough).then(|| count(bound)))
+        };
+        let (placement, (bound, counted)) = side_by_side(quickly, slowly);
+        found.extend(placement);
+        (proven, nodes) = (Some(bound), counted);
     }
-    if tries.bounded && !is_near(&found, bound) {
-        bound = proven(&scene, &prices, &open, bound);
+    if !is_near(&found, bound) {
+        bound = proven.unwrap_or_else(prove);
     }
-    if tries.counted && !is_near(&found, bound) {
-        found.extend(counted(&scene, &prices, &open, &cover, bound, tries).and_then(sound));
+    if !is_near(&found, bound) {
+        let near = Near { bound, part: NEAR, runs: tries.runs[1] };
+        let counted = nodes.unwrap_or_else(|| count(bound));
+        let better =
+            counted.map(|(market, nodes, taken)| improve::improved(&market, &nodes, &taken, near));
+        found.extend(better.and_then(sound));
     }
     if found.is_empty() && !tries.quick {
         found.extend(quick(bound));
     }
-    // What is made afresh is chosen without its moves: what runs has no say in it.
-    let aside = |one: &&Placement| one.objective_month();
-    if problem.last.is_some()
-        && !is_near(&found, bound)
-        && let [stays, afresh @ ..] = found.as_slice()
-        && let Some(afresh) = afresh.iter().min_by(|a, b| aside(a).total_cmp(&aside(b)))
-        && let Some(mixed) = continued::mixed(&scene, stays, afresh, stay)
-    {
-        found.push(mixed);
+    if problem.last.is_some() && !is_near(&found, bound) {
+        found.extend(mixtures(&scene, &found, stay));
     }
     // What costs the same stays.
     least(found).map(|mut best| {
         debug_assert!(bound <= objective(&best) * (1.0 + 1e-9) + 1e-6, "{bound} {:?}", best.proof);
         best.proof = proof(best.objective_month(), best.proof.moves_month, bound, 0);
         best
+    })
+}
+
+/// Mixtures of what stays, which is the first, and what is made afresh.
+fn mixtures(
+    scene: &Scene,
+    found: &[Placement],
+    stay: impl Fn(Stays) -> Option<Placement>,
+) -> Vec<Placement> {
+    let [stays, others @ ..] = found else { return Vec::new() };
+    // What runs has no say in what is made afresh: its moves do not count.
+    let aside = |one: &&Placement| one.objective_month();
+    let afresh = others.iter().min_by(|a, b| aside(a).total_cmp(&aside(b)));
+    let Some(afresh) = afresh else { return Vec::new() };
+    // What keeps demands apart is not mixed with what does not.
+    let is_sound = |one: &Placement| check_by(scene.problem, one, limits(scene.problem)).is_ok();
+    let keeps_all = is_sound(stays);
+    let placed = |stays: Stays| stay(stays).filter(|one| !keeps_all || is_sound(one));
+    let mut mixtures: Vec<Placement> =
+        continued::mixed(scene, stays, afresh, placed).into_iter().collect();
+    // Where all is better made afresh, the next plan would mix that.
+    let best = least(found.iter().chain(&mixtures));
+    let fresh = best.filter(|best| others.iter().any(|other| std::ptr::eq(other, *best)));
+    let more = fresh.and_then(|fresh| continued::mixed(scene, fresh, afresh, placed));
+    mixtures.extend(more);
+    mixtures
+}
+
+/// What two do, at the same time.
+fn side_by_side<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
     })
 }
 
@@ -288,14 +344,13 @@ pub(super) fn enough(problem: &Problem, groups: &[Group]) -> Option<Vec<usize>> 
 }
 
 /// Nodes for everything as a program counts them, whatever runs.
-fn counted(
-    scene: &Scene,
-    prices: &Prices,
+fn counted<'a>(
+    scene: &'a Scene<'a>,
+    prices: &'a Prices,
     open: &BTreeSet<usize>,
     cover: &Cover,
     bound: f64,
-    tries: &Tries,
-) -> Option<(Vec<Part>, Vec<Node>)> {
+) -> Option<(Market<'a>, Vec<Node>, Taken)> {
     let parts = parts::certain(scene, prices, open, Aim::Nodes, bound);
     let whole = whole::solved(scene, &parts, prices, Aim::Nodes)?;
     let parts = parts::settled(scene, prices, open, parts, &whole)?;
@@ -303,8 +358,7 @@ fn counted(
     let is_many = scene.groups.len() > SOME;
     let (nodes, taken) = rounding::nodes(&market, &whole.nodes, is_many);
     let (nodes, taken) = market.fill(nodes, taken)?;
-    let near = Near { bound, part: NEAR, runs: tries.runs[1] };
-    Some(improve::improved(&market, &nodes, &taken, near))
+    Some((market, nodes, taken))
 }
 
 /// Sites where some part's replicas stand for least.

@@ -21,6 +21,9 @@ struct Rounding<'a, 'b> {
     nodes: Vec<Node>,
     /// By place: which of the nodes are there.
     at: BTreeMap<usize, Range<usize>>,
+    /// Sets of those places, and by part which of them is its own.
+    sets: Vec<Vec<usize>>,
+    set: Vec<usize>,
     taken: Taken,
     /// Whether the programs that divide count whole replicas of the level that is placed.
     is_whole: bool,
@@ -44,12 +47,24 @@ pub(super) fn nodes(
     is_whole: bool,
 ) -> (Vec<Node>, Taken) {
     let (nodes, at, taken) = (Vec::new(), BTreeMap::new(), market.untaken());
-    let mut this = Rounding { market, nodes, at, taken, is_whole };
+    let (sets, set) = (Vec::new(), Vec::new());
+    let mut this = Rounding { market, nodes, at, sets, set, taken, is_whole };
     for (&place, &count) in counts {
         let count = market.room(place, &[], &this.taken, count);
         market.count(place, &[], &mut this.taken, f64::from(count));
         this.at.insert(place, this.nodes.len()..this.nodes.len() + count as usize);
         this.nodes.extend((0..count).map(|_| market.node_of(place, Vec::new())));
+    }
+    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    for part in &market.parts {
+        let places = part.candidates.iter().map(|place| *place as usize);
+        let places: Vec<usize> = places.filter(|place| this.at.contains_key(place)).collect();
+        let new = known.len();
+        let set = *known.entry(places.clone()).or_insert(new);
+        if set == new {
+            this.sets.push(places);
+        }
+        this.set.push(set);
     }
     let mut levels: Vec<Level> = market.parts.iter().map(level).collect();
     levels.sort_unstable();
@@ -114,24 +129,23 @@ impl Rounding<'_, '_> {
 
     /// What is left, by where it may be among the nodes.
     fn alike(&self, level: Level) -> Vec<Alike> {
-        let mut known: HashMap<Vec<u64>, usize> = HashMap::new();
+        let mut known: HashMap<(usize, [u64; 4], bool), usize> = HashMap::new();
         let mut all: Vec<Alike> = Vec::new();
         for (number, part) in self.market.parts.iter().enumerate() {
             let left = self.taken.left[number];
             if left <= 1e-9 || !part.rates.is_empty() {
                 continue;
             }
-            let places = part.candidates.iter().map(|place| *place as usize);
-            let places: Vec<usize> = places.filter(|place| self.at.contains_key(place)).collect();
+            let places = &self.sets[self.set[number]];
             if places.is_empty() {
                 continue;
             }
             let unit = part.unit();
-            let sizes = part.size.iter().map(|size| (*size as f64 / unit).to_bits());
+            let sizes = part.size.map(|size| (size as f64 / unit).to_bits());
             let is_asked = self::level(part) == level;
-            let places_key = places.iter().map(|place| *place as u64);
-            let key: Vec<u64> = places_key.chain(sizes).chain([u64::from(is_asked)]).collect();
+            let key = (self.set[number], sizes, is_asked);
             let index = *known.entry(key).or_insert_with(|| {
+                let places = places.clone();
                 all.push(Alike { is_asked, amount: 0.0, members: Vec::new(), places });
                 all.len() - 1
             });

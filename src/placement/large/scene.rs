@@ -1,7 +1,7 @@
 //! A problem with numbers for names: places, parts of demands and limits, as the other files here read them.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use fleetform_contract::Market;
 
@@ -15,7 +15,7 @@ pub(super) struct Scene<'a> {
     pub problem: &'a Problem,
     pub groups: &'a [Group],
     /// By group: where it may be.
-    candidates: Vec<Rc<[u32]>>,
+    candidates: Vec<Arc<[u32]>>,
     /// By candidate.
     pub places: Vec<Place>,
     /// By site: its name and what it counts in the objective, a month.
@@ -156,7 +156,7 @@ pub(super) struct Part {
     /// Replicas, or requests a second.
     pub amount: f64,
     /// Ascending.
-    pub candidates: Rc<[u32]>,
+    pub candidates: Arc<[u32]>,
     /// By type of GPU, what one replica counts for; empty where that is 1.
     pub rates: Vec<f64>,
     /// By site, what one replica counts in the objective beside its node; empty where that is nothing.
@@ -469,7 +469,7 @@ impl<'a> Scene<'a> {
         let stored = self.stored_of[index];
         let shared = stored.filter(|_| rates.is_empty()).map(|one| &self.stored[one]);
         let shares = shared.map_or_else(Vec::new, Stored::shares);
-        let candidates = Rc::clone(&self.candidates[group]);
+        let candidates = Arc::clone(&self.candidates[group]);
         let size = demand.size.array();
         Part {
             group,
@@ -507,7 +507,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Candidates of a group in one cloud, at one site or in one zone.
-    pub fn inside(&self, part: &Part, over: SpreadOver, section: usize) -> Rc<[u32]> {
+    pub fn inside(&self, part: &Part, over: SpreadOver, section: usize) -> Arc<[u32]> {
         let places = self.candidates[part.group].iter().copied();
         let places = places.filter(|place| self.section(*place, over) == section);
         let is_free = |place: &u32| {

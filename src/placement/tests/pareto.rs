@@ -6,7 +6,7 @@ use super::catalog::{instance, instances};
 use super::support::*;
 use crate::config::{LatencyRule, ObjectiveWeights};
 use crate::placement::{End, Point, check, pareto, solve};
-use crate::problem::{Ceiling, Problem};
+use crate::problem::{Ceiling, Limit, Problem, Rule};
 use crate::view;
 
 const BERLIN: Location = Location { latitude: 52.52, longitude: 13.40, country: None };
@@ -162,4 +162,18 @@ fn the_front_of_a_large_stack_is_proven() {
         assert!(proof.objective_month >= least.bound_month - 1e-6, "{proof:?} {least:?}");
         assert!(proof.objective_month < least.objective_month * 1.01, "{proof:?} {least:?}");
     }
+}
+
+#[test]
+fn the_front_of_a_large_stack_keeps_the_budget() {
+    let mut problem = instance(instances::fleet(6, 1, instances::Extent::All));
+    let costs = |front: &[Point]| -> Vec<f64> {
+        front.iter().map(|point| point.placement.cost.total_month).collect()
+    };
+    let free = costs(&pareto(&problem, End::Carbon, 5).expect("a front"));
+    let max_month = free[0].midpoint(free[1]);
+    problem.limits.push(Limit { rule: Rule::Budget { max_month }, ..problem.limits[0].clone() });
+    let within = costs(&pareto(&problem, End::Carbon, 5).expect("a front"));
+    assert!(within.len() > 2 && within[0] <= max_month, "{within:?} of {max_month}");
+    assert!(within[0] >= free[1], "{within:?} of {free:?}");
 }
