@@ -762,22 +762,11 @@ fn check_proof(problem: &Problem, placement: &Placement, broken: &mut Vec<String
     }
 }
 
-/// Replicas by workload and offering.
-fn by_workload(placement: &Placement) -> BTreeMap<&str, BTreeMap<&str, u32>> {
-    let mut all: BTreeMap<&str, BTreeMap<&str, u32>> = BTreeMap::new();
-    for seats in &placement.seats {
-        all.entry(&seats.workload).or_default().insert(&seats.offering, seats.replicas);
-    }
-    all
-}
-
 /// What giving up parts of the last placement is charged: the dearer of the replicas that left an offering
 /// and the nodes that went with them, and the sites that were closed for it.
 fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
-    let (seats_then, seats_now) = (by_workload(last), by_workload(now));
-    let replicas = |seats: Option<&BTreeMap<&str, u32>>, offering: &str| -> f64 {
-        seats.and_then(|seats| seats.get(offering)).map_or(0.0, |replicas| f64::from(*replicas))
-    };
+    let (seats_then, seats_now) = (last.by_workload(), now.by_workload());
+    let none = BTreeMap::new();
     let candidates = by_id(problem);
     let price = |id: &str| match candidates[id] {
         candidate if candidate.reserved => 0.0,
@@ -795,22 +784,19 @@ fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
     for demand in &problem.demands {
         let name = demand.workload.as_str();
         let Some(before) = seats_then.get(name) else { continue };
-        let after = seats_now.get(name);
+        let after = seats_now.get(name).unwrap_or(&none);
         // (dollars for one replica, what it serves, replicas that left, offering)
         let mut left: Vec<(f64, f64, f64, &str)> = Vec::new();
         let mut then = 0.0;
         for candidate in demand.candidates.iter().map(|index| &problem.candidates[*index]) {
-            let there = replicas(Some(before), &candidate.id);
-            if there == 0.0 {
-                continue;
-            }
+            let Some(&there) = before.get(candidate.id.as_str()) else { continue };
             let serves = match &demand.amount {
                 Amount::Replicas(_) => 1.0,
                 Amount::Load(load) => {
                     load.rates[candidate.offering.gpu_type.as_ref().expect("it has GPUs")]
                 }
             };
-            then += serves * there;
+            then += serves * f64::from(there);
             let (needs, usable) = (&demand.needs, &candidate.usable);
             let mut part: f64 = 1.0 / usable.pods as f64;
             for (need, whole) in [
@@ -824,7 +810,8 @@ fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
             }
             let charge = problem.charge_month(needs, &candidate.offering.cloud);
             let each = part * price(&candidate.id) + charge;
-            let gone = (there - replicas(after, &candidate.id)).max(0.0);
+            let stays = after.get(candidate.id.as_str()).copied().unwrap_or(0);
+            let gone = f64::from(there.saturating_sub(stays));
             left.push((each, serves, gone, &candidate.id));
         }
         let (mut fewer, asked) = match &demand.amount {
@@ -864,5 +851,5 @@ fn moves_month(problem: &Problem, last: &Placement, now: &Placement) -> f64 {
             sum += problem.sites.get(site).map_or(0.0, |site| site.price_month);
         }
     }
-    sum * problem.move_penalty * problem.weights.as_ref().map_or(1.0, |weights| weights.cost)
+    sum * problem.move_penalty * problem.cost_weight()
 }

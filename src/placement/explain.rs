@@ -229,19 +229,10 @@ fn alternatives(
 
 /// The workloads whose seats differ, by name.
 pub fn moved(before: &Placement, after: &Placement) -> Vec<String> {
-    let by_workload = |placement: &Placement| {
-        let mut seats: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
-        for one in &placement.seats {
-            seats
-                .entry(one.workload.clone())
-                .or_default()
-                .insert(one.offering.clone(), one.replicas);
-        }
-        seats
-    };
-    let (before, after) = (by_workload(before), by_workload(after));
-    let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    all.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+    let (before, after) = (before.by_workload(), after.by_workload());
+    let all: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
+    let differs = |name: &&str| before.get(*name) != after.get(*name);
+    all.into_iter().filter(differs).map(str::to_owned).collect()
 }
 
 fn reliefs(problem: &Problem, placement: &Placement) -> Vec<Relief> {
@@ -367,7 +358,7 @@ fn thresholds(
 ) -> Vec<Threshold> {
     let Some(next) = next else { return Vec::new() };
     // Where weights are minimised, a dollar of price is as much of the objective as its weight says.
-    let weight = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
+    let weight = problem.cost_weight();
     if weight <= 0.0 {
         return Vec::new();
     }

@@ -167,6 +167,15 @@ impl Placement {
     pub fn objective_month(&self) -> f64 {
         self.weighed.as_ref().map_or(self.cost.total_month, |weighed| weighed.objective_month)
     }
+
+    /// Replicas by workload and offering.
+    fn by_workload(&self) -> BTreeMap<&str, BTreeMap<&str, u32>> {
+        let mut all: BTreeMap<&str, BTreeMap<&str, u32>> = BTreeMap::new();
+        for seats in &self.seats {
+            all.entry(&seats.workload).or_default().insert(&seats.offering, seats.replicas);
+        }
+        all
+    }
 }
 
 /// Decides where every replica runs, at the lowest cost that the search can prove.
@@ -183,11 +192,12 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
     };
     if let Some(quick) = quick {
         // What must be saved must be moved, whatever a move is charged.
-        if problem.last.is_some() && within_budget(problem, quick.clone()).is_err() {
+        if problem.last.is_some() && within_budget(problem, &quick).is_err() {
             let free = Problem { last: None, ..problem.clone() };
             return solve(&free);
         }
-        return within_budget(problem, quick);
+        within_budget(problem, &quick)?;
+        return Ok(quick);
     }
     // Limits that clash are told from few candidates, if that can be seen there.
     if is_large(problem)
@@ -235,11 +245,11 @@ fn solve_among(
 
     // What must be saved must be moved, whatever a move is charged.
     let is_charged = problem.last.is_some() && problem.move_penalty > 0.0;
-    if is_charged && within_budget(problem, placement.clone()).is_err() {
+    if is_charged && within_budget(problem, &placement).is_err() {
         let free = Problem { move_penalty: 0.0, ..problem.clone() };
         return solve_among(&free, groups, kept);
     }
-    let placement = within_budget(problem, placement)?;
+    within_budget(problem, &placement)?;
     match check(problem, &placement) {
         Ok(()) => Ok(placement),
         Err(broken) => {
@@ -254,7 +264,7 @@ fn solve_among(
     }
 }
 
-fn within_budget(problem: &Problem, placement: Placement) -> Result<Placement, Vec<Diagnostic>> {
+fn within_budget(problem: &Problem, placement: &Placement) -> Result<(), Vec<Diagnostic>> {
     for limit in &problem.limits {
         if let Rule::Budget { max_month } = limit.rule
             && placement.weighed.is_none()
@@ -265,7 +275,7 @@ fn within_budget(problem: &Problem, placement: Placement) -> Result<Placement, V
             return Err(vec![error]);
         }
     }
-    Ok(placement)
+    Ok(())
 }
 
 /// How near to the best of its equals a large placement has to be.

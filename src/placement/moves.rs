@@ -113,7 +113,7 @@ fn asked_then(demand: &Demand, last: &Placement, there: f64) -> f64 {
 
 /// σ; where weights are minimised, in their unit.
 fn share(problem: &Problem) -> f64 {
-    problem.move_penalty * problem.weights.as_ref().map_or(1.0, |weights| weights.cost)
+    problem.move_penalty * problem.cost_weight()
 }
 
 /// What one replica costs a month on a candidate, for what it is worth to move it.
@@ -200,12 +200,11 @@ impl Formulation<'_> {
 /// What a placement is charged for what it gives up of the last one, in dollars a month. Nobody pays it.
 pub(super) fn charged_month(problem: &Problem, placement: &Placement) -> f64 {
     let held = held(problem);
-    let seats = placement.seats.iter();
-    let replicas: BTreeMap<(&str, &str), u32> =
-        seats.map(|seats| ((&*seats.workload, &*seats.offering), seats.replicas)).collect();
+    let seats = placement.by_workload();
     let now = |demand: usize, candidate: usize| -> u32 {
-        let key = (&*problem.demands[demand].workload, &*problem.candidates[candidate].id);
-        replicas.get(&key).copied().unwrap_or(0)
+        let seats = seats.get(problem.demands[demand].workload.as_str());
+        let here = seats.and_then(|seats| seats.get(problem.candidates[candidate].id.as_str()));
+        here.copied().unwrap_or(0)
     };
     // By candidate and demand: replicas that left, and by demand what may be gone.
     let mut left: BTreeMap<(usize, usize), f64> = BTreeMap::new();

@@ -159,7 +159,7 @@ fn weighed(
 ) -> Result<Vec<Point>, Vec<Diagnostic>> {
     let bound = cheapest.placement.proof.bound_month;
     let weigh = |rate: Option<f64>| least_by(problem, end, rate, bound);
-    let fits = |point: &Point| within_budget(problem, point.placement.clone()).is_ok();
+    let fits = |point: &Point| within_budget(problem, &point.placement).is_ok();
     let objective = |point: &Point| point.placement.proof.objective_month;
     // What each of the other end costs between two points, if it costs anything.
     let rate = |less: &Point, more: &Point| {

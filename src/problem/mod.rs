@@ -163,6 +163,11 @@ impl Problem {
         }
     }
 
+    /// What a dollar counts in the objective.
+    pub fn cost_weight(&self) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights.cost)
+    }
+
     /// What a cloud's rate card charges for one replica, in dollars a month; 0 without one.
     pub fn charge_month(&self, needs: &Needs, cloud: &str) -> f64 {
         self.rate_cards.get(cloud).map_or(0.0, |card| {

@@ -108,7 +108,7 @@ impl<'a> Rises<'a> {
 /// Whether a saving is there for a reason: at the prices of the last placement it would not be, or it is more than chance.
 /// What runs is not the best placement, and one that was as good before is no reason to move.
 fn is_due(scene: &Scene, rises: &Rises, now: &Placement, found: &Placement) -> bool {
-    let weight = scene.problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
+    let weight = scene.problem.cost_weight();
     let rise = |placement: &Placement| -> f64 {
         let rises = placement.rentals.iter().map(|(id, rental)| {
             let paid = rental.nodes.len() as f64 - f64::from(rental.reserved_nodes);

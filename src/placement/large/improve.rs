@@ -8,8 +8,8 @@ use super::fill::{ALONE, BEST, Content, Home, Market, Node, Taken, ratio, take};
 use super::loads::{self, There};
 use super::parts::is_even;
 use super::scene::{Given, Part, Serves};
-use super::side_by_side;
 use super::stored::Copies;
+use super::{is_near, side_by_side};
 use crate::config::SpreadOver;
 use crate::placement::packing::fitting;
 
@@ -115,7 +115,7 @@ pub(super) fn improved(
         for found in pair {
             if let Some((least, ..)) = &best {
                 let part = if seed < near.runs.0 { near.part } else { near.runs.1.max(near.part) };
-                if least - near.bound <= part * least || agreed == AGREED {
+                if is_near(*least, near.bound, part) || agreed == AGREED {
                     break 'runs;
                 }
             }

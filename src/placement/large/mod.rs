@@ -9,8 +9,8 @@
 //! 4. Where much is left to the bound, a program in which nodes are whole and replicas divisible proves a higher one
 //!    (`whole`, by `cuts`), and another one counts nodes, onto which whole replicas are put (`rounding`).
 //!
-//! Where something runs, that and what comes in beside it (`continued`) is compared with a placement that is made
-//! afresh and charged for its moves.
+//! Where something runs, that and what comes in beside it is compared with a placement that is made afresh and charged for
+//! its moves, and with mixtures of the two (`continued`).
 //!
 //! Demands that must be apart and are not give way (`apart`); those that must be at the same sites are asked for at few
 //! (`together`); those that call each other are drawn together (`near`). Weights of models count where they are needed
@@ -126,7 +126,7 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     let again = Tries { bounded: tries.bounded && tries.counted, ..*tries };
     let mut placement = together::placed(&scene, &sets, |groups| parted(problem, groups, &again))?;
     let mut bound = prices.bound(&scene);
-    if tries.bounded && !is_near(&placement, bound, tries) {
+    if tries.bounded && !is_near(objective(&placement), bound, tries.near) {
         bound = proven(&scene, &prices, &open, bound);
     }
     placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
@@ -181,8 +181,8 @@ fn objective(placement: &Placement) -> f64 {
     placement.proof.objective_month
 }
 
-fn is_near(placement: &Placement, bound: f64, tries: &Tries) -> bool {
-    objective(placement) - bound <= tries.near * objective(placement)
+fn is_near(cost: f64, bound: f64, part: f64) -> bool {
+    cost - bound <= part * cost
 }
 
 /// The bound, or a higher one by a program of whole nodes.
@@ -226,8 +226,9 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         let placement = settled(problem, groups, &parts, nodes);
         check_by(problem, &placement, limits.clone()).is_ok().then_some(placement)
     };
+    let is_enough = |cost: f64, bound: f64| is_near(cost, bound, tries.near);
     let is_near =
-        |found: &[Placement], bound: f64| found.iter().any(|one| is_near(one, bound, tries));
+        |found: &[Placement], bound: f64| found.iter().any(|one| is_enough(objective(one), bound));
     let quick = |bound: f64| {
         let parts = parts::priced(&scene, &prices, &open)?;
         let market = Market::new(&scene, parts, &prices, &cover.kept);
@@ -262,9 +263,9 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         };
         let slowly = || {
             let bound = prove();
-            let is_enough = |cost: &f64| cost - bound <= tries.near * cost;
-            let is_enough = ended.get().and_then(Option::as_ref).is_some_and(is_enough);
-            (bound, (!is_enough).then(|| count(bound)))
+            let cost = ended.get().copied().flatten();
+            let has_ended_well = cost.is_some_and(|cost| is_enough(cost, bound));
+            (bound, (!has_ended_well).then(|| count(bound)))
         };
         let (placement, (bound, counted)) = side_by_side(quickly, slowly);
         found.extend(placement);

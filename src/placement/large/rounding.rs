@@ -46,26 +46,15 @@ pub(super) fn nodes(
     counts: &BTreeMap<usize, u32>,
     is_whole: bool,
 ) -> (Vec<Node>, Taken) {
-    let (nodes, at, taken) = (Vec::new(), BTreeMap::new(), market.untaken());
-    let (sets, set) = (Vec::new(), Vec::new());
-    let mut this = Rounding { market, nodes, at, sets, set, taken, is_whole };
+    let (mut nodes, mut at, mut taken) = (Vec::new(), BTreeMap::new(), market.untaken());
     for (&place, &count) in counts {
-        let count = market.room(place, &[], &this.taken, count);
-        market.count(place, &[], &mut this.taken, f64::from(count));
-        this.at.insert(place, this.nodes.len()..this.nodes.len() + count as usize);
-        this.nodes.extend((0..count).map(|_| market.node_of(place, Vec::new())));
+        let count = market.room(place, &[], &taken, count);
+        market.count(place, &[], &mut taken, f64::from(count));
+        at.insert(place, nodes.len()..nodes.len() + count as usize);
+        nodes.extend((0..count).map(|_| market.node_of(place, Vec::new())));
     }
-    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
-    for part in &market.parts {
-        let places = part.candidates.iter().map(|place| *place as usize);
-        let places: Vec<usize> = places.filter(|place| this.at.contains_key(place)).collect();
-        let new = known.len();
-        let set = *known.entry(places.clone()).or_insert(new);
-        if set == new {
-            this.sets.push(places);
-        }
-        this.set.push(set);
-    }
+    let (sets, set) = sets(&market.parts, &at);
+    let mut this = Rounding { market, nodes, at, sets, set, taken, is_whole };
     let mut levels: Vec<Level> = market.parts.iter().map(level).collect();
     levels.sort_unstable();
     levels.dedup();
@@ -86,6 +75,22 @@ pub(super) fn nodes(
     }
     nodes.retain(|node| !node.content.is_empty());
     (nodes, taken)
+}
+
+/// Sets of places with nodes, and by part the one where it may be.
+fn sets(parts: &[Part], at: &BTreeMap<usize, Range<usize>>) -> (Vec<Vec<usize>>, Vec<usize>) {
+    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    let mut sets = Vec::new();
+    let set_of = parts.iter().map(|part| {
+        let places = part.candidates.iter().map(|place| *place as usize);
+        let places: Vec<usize> = places.filter(|place| at.contains_key(place)).collect();
+        *known.entry(places).or_insert_with_key(|places| {
+            sets.push(places.clone());
+            sets.len() - 1
+        })
+    });
+    let set_of = set_of.collect();
+    (sets, set_of)
 }
 
 /// What has no choice comes first, then what has the most GPUs.

@@ -213,7 +213,7 @@ impl<'a> Scene<'a> {
         let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
         let mut site_of_zone = Vec::new();
         let mut kinds: BTreeMap<Option<&str>, usize> = BTreeMap::new();
-        let weigh = problem.weights.as_ref().map_or(1.0, |weights| weights.cost);
+        let weigh = problem.cost_weight();
         let mut sites = Vec::new();
         let places = problem.candidates.iter().map(|candidate| {
             let site = *names.entry(&candidate.site).or_insert_with(|| {

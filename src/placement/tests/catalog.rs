@@ -11,7 +11,7 @@ use super::support::*;
 pub mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
-use crate::placement::{Placement, Seats, check, plain, reduce, solve};
+use crate::placement::{Placement, check, plain, reduce, solve};
 use crate::problem::{Amount, Demand, Problem, Rule, pose};
 
 /// What the clouds of a stack offer.
@@ -231,11 +231,10 @@ fn what_became_dear_leaves_and_the_rest_of_a_large_fleet_stays() {
     }
     let placed = |problem: Problem| solve(&problem).expect("it can be placed");
     let left = |placement: &Placement| -> u32 {
+        let now = placement.by_workload();
         let left = first.seats.iter().map(|then| {
-            let mut now = placement.seats.iter();
-            let here =
-                |one: &&Seats| (&one.workload, &one.offering) == (&then.workload, &then.offering);
-            then.replicas.saturating_sub(now.find(here).map_or(0, |one| one.replicas))
+            let here = now.get(&*then.workload).and_then(|now| now.get(&*then.offering));
+            then.replicas.saturating_sub(here.copied().unwrap_or(0))
         });
         left.sum()
     };
