@@ -16,6 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::problem::{Problem, Rule};
 
 mod check;
+mod clash;
 mod explain;
 mod export;
 mod formulation;
@@ -199,25 +200,24 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
         within_budget(problem, &quick)?;
         return Ok(quick);
     }
-    // Limits that clash are told from few candidates, if that can be seen there.
     if is_large(problem)
-        && let Some(enough) = large::enough(problem, &groups)
-        && !search::may_be_kept(problem, &groups, &enough)
+        && let Some(error) = clash::told(problem)
     {
-        return Err(vec![relax::explain(problem, &groups, &enough)]);
+        return Err(vec![error]);
     }
     let kept = reduce::undominated(problem, &groups);
     solve_among(problem, &groups, &kept)
 }
 
 /// Problems with fewer pairs of a workload and an offering go to the exact search alone.
-const LARGE: usize = 3_000;
-/// … and so do so few workloads: how few replicas must be how far apart is all that counts there.
-const FEW: usize = 4;
+const LARGE: usize = 1_000;
 
 fn is_large(problem: &Problem) -> bool {
-    let pairs = problem.demands.iter().map(|demand| demand.candidates.len());
-    problem.demands.len() > FEW && pairs.sum::<usize>() > LARGE
+    pairs(problem) > LARGE
+}
+
+fn pairs(problem: &Problem) -> usize {
+    problem.demands.iter().map(|demand| demand.candidates.len()).sum()
 }
 
 fn solve_among(
@@ -231,13 +231,16 @@ fn solve_among(
     }
     let cheapest = match search::cheapest(problem, groups, kept) {
         Ok(cheapest) => cheapest,
-        Err(Failed::Infeasible) => return Err(vec![relax::explain(problem, groups, kept)]),
+        Err(Failed::Infeasible) => {
+            let all = relax::all(problem);
+            return Err(vec![relax::explain(problem, groups, kept, problem, &all)]);
+        }
         Err(Failed::Unsolved(words)) => return Err(vec![unsolved(&words)]),
     };
     let Cheapest { mut formulation, packed, cost } = cheapest;
     let bound_month = packed.bound;
     let mut packing_cuts = packed.cuts;
-    let chosen = preferred(&mut formulation, packed, cost, &mut packing_cuts);
+    let chosen = preferred(&mut formulation, packed, cost, TIE_NODES, &mut packing_cuts);
     let mut placement = settle::placement(&formulation, &chosen);
     let objective_month = placement.objective_month();
     let moves_month = moves::charged_month(problem, &placement);
@@ -280,6 +283,8 @@ fn within_budget(problem: &Problem, placement: &Placement) -> Result<(), Vec<Dia
 
 /// How near to the best of its equals a large placement has to be.
 const TIE_GAP: f64 = 5e-3;
+/// Nodes of the search for that.
+const TIE_NODES: i32 = 500;
 
 /// Among the placements that cost no more than the cheapest: the one that moves least, then of the lowest
 /// list prices, then of the fewest nodes and sites, then of the first offerings. A second solve with the cost as a row, so that
@@ -289,13 +294,14 @@ fn preferred(
     formulation: &mut Formulation,
     cheapest: Packed,
     cost: f64,
+    nodes: i32,
     packing_cuts: &mut u32,
 ) -> Packed {
     let terms = formulation.cost.iter().copied().enumerate().filter(|(_, cost)| *cost != 0.0);
     let terms: Vec<(usize, f64)> = terms.collect();
     // Room for the rounding of sums, far below a cent.
     formulation.model.row(terms, Sense::AtMost, cost + 1e-6 + cost * 1e-10);
-    let mut effort = Effort { nodes: 500, ..search::effort(formulation) };
+    let mut effort = Effort { nodes, ..search::effort(formulation) };
     if !search::is_small(formulation) {
         effort.gap = TIE_GAP;
         formulation.close_unused_sites(&cheapest.nodes);

@@ -44,6 +44,8 @@ pub(super) struct Effort {
     /// Nodes of the search tree.
     pub nodes: i32,
     pub pains: Pains,
+    /// So often it is solved again because what it found cannot be packed.
+    pub rounds: u32,
 }
 
 /// What is done beside branching.
@@ -57,12 +59,14 @@ pub(super) enum Pains {
     Fewest,
 }
 
+/// Each round excludes what the solver said last, so real problems need a handful.
+const ROUNDS: u32 = 500;
 /// Up to so many columns it pays to begin again with what a search has learnt, where little else is done.
 const RESTARTED: usize = 5_000;
 
 impl Effort {
     pub const fn new(gap: f64, nodes: i32) -> Effort {
-        Effort { gap, nodes, pains: Pains::All }
+        Effort { gap, nodes, pains: Pains::All, rounds: ROUNDS }
     }
 }
 
@@ -136,6 +140,13 @@ impl Model {
 
     /// Minimises; `start`, where given, is a solution to begin with.
     pub fn minimise(&self, objective: &[f64], start: Option<&[f64]>, effort: Effort) -> Outcome {
+        // HiGHS gives no status for a model without columns.
+        if self.columns.is_empty() {
+            return match self.holds(&[]) {
+                true => Outcome::Solved { values: Vec::new(), bound: 0.0 },
+                false => Outcome::Infeasible,
+            };
+        }
         let plain = || self.run(objective, start, effort, "off");
         // Now and then the presolver loses its way and HiGHS says just "Error"; without it, it does not.
         let solved = match effort.pains {
@@ -155,6 +166,9 @@ impl Model {
     /// whatever they are (Lagrange), so no tolerance of the solver is in it. `None` where the relaxation
     /// has no solution.
     pub fn relaxed(&self, objective: &[f64]) -> Option<Relaxed> {
+        if self.columns.is_empty() && !self.holds(&[]) {
+            return None;
+        }
         let columns = self.columns.iter().map(|column| Column { integer: false, ..*column });
         let relaxed = Model { columns: columns.collect(), rows: self.rows.clone() };
         let solved = relaxed.run(objective, None, Effort::new(0.0, 1), "choose");

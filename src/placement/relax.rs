@@ -4,6 +4,8 @@
 //! times: for the smallest number of limits, then for the smallest sum of amounts, then for the cheapest
 //! placement among those; always packed onto whole nodes, so that what is told can be done.
 
+use std::collections::BTreeSet;
+
 use fleetform_contract::Market;
 
 use super::formulation::{Formulation, Slack};
@@ -22,11 +24,18 @@ const RESERVATION_WEIGHT: f64 = 1.5;
 /// In a model of more columns the amounts are told without asking what they cost.
 const MANY: usize = 10_000;
 
-/// The diagnostic for a problem without any solution, budget aside.
-pub(super) fn explain(problem: &Problem, groups: &[Group], kept: &[usize]) -> Diagnostic {
+/// The diagnostic for a problem without any solution, budget aside. It is all of `whole`, or its demands for which limits
+/// clash.
+pub(super) fn explain(
+    problem: &Problem,
+    groups: &[Group],
+    kept: &[usize],
+    whole: &Problem,
+    clashing: &BTreeSet<usize>,
+) -> Diagnostic {
     let mut formulation = Formulation::elastic(problem, groups, kept.to_vec());
     match relaxed(&mut formulation) {
-        Ok(packed) => and_the_rest(problem, diagnostic(&formulation, &packed)),
+        Ok(packed) => and_the_rest(whole, clashing, diagnostic(&formulation, &packed)),
         Err(words) => {
             let detail = format!(
                 "Which limits would have to give way was not found within the work limit ({words})."
@@ -36,9 +45,18 @@ pub(super) fn explain(problem: &Problem, groups: &[Group], kept: &[usize]) -> Di
     }
 }
 
+/// All demands of a problem.
+pub(super) fn all(problem: &Problem) -> BTreeSet<usize> {
+    (0..problem.demands.len()).collect()
+}
+
 /// With what can be placed all the same.
-fn and_the_rest(problem: &Problem, mut diagnostic: Diagnostic) -> Diagnostic {
-    if let Some(words) = waits::words(problem) {
+fn and_the_rest(
+    problem: &Problem,
+    clashing: &BTreeSet<usize>,
+    mut diagnostic: Diagnostic,
+) -> Diagnostic {
+    if let Some(words) = waits::words(problem, clashing) {
         diagnostic.detail = format!("{}\n{words}", diagnostic.detail);
     }
     diagnostic
@@ -152,7 +170,7 @@ pub(super) fn over_budget(
     let error = Diagnostic::error(SUMMARY, format!("{}.", with_place(&sentence, limit)))
         .at(limit.origin.span.clone())
         .hint(format!("raise `budget` to {}, or ask for less", (cost * 100.0).ceil() / 100.0));
-    and_the_rest(problem, error)
+    and_the_rest(problem, &all(problem), error)
 }
 
 fn with_place(sentence: &str, limit: &Limit) -> String {

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::Placement;
 use super::formulation::{Formulation, Overfull};
-use super::model::{Effort, Outcome};
+use super::model::{Effort, Outcome, Sense};
 use super::moves;
 use super::packing::{Amounts, Counts, Packing, pack};
 use super::reduce::Group;
 use crate::problem::Problem;
 
-/// Rounds of cuts; each one excludes what the solver said last, so real problems need a handful.
-const ROUNDS: u32 = 500;
 /// Up to this many columns the search goes on until nothing is left to gain.
 const SMALL: usize = 600;
 
@@ -143,7 +142,9 @@ pub(super) fn best(
     // Whether every cut so far is proven to exclude no packing. One that is not (the exact packing gave
     // up) leaves the solutions right, but no longer says anything about what else exists.
     let mut proven = true;
-    for _ in 0..ROUNDS {
+    // With more nodes than the solver rented.
+    let mut least: Option<(f64, Packed)> = None;
+    for _ in 0..effort.rounds {
         let weights = objective(formulation);
         let start = start.filter(|start| start.len() == weights.len());
         let (values, solved_bound) = match formulation.model.minimise(&weights, start, effort) {
@@ -173,17 +174,25 @@ pub(super) fn best(
         }
         let values = formulation.values(&values, &packings);
         let reached = sum(&weights, &values);
+        let is_fit = overfull.is_empty();
+        let holds = is_fit || formulation.model.holds(&values);
+        let packed = Packed { values, seats, nodes: packings, bound, cuts };
         // A few nodes more may keep every limit and still be as near to the bound as was asked for.
-        let near = || reached - bound <= effort.gap * reached && formulation.model.holds(&values);
-        if overfull.is_empty() || near() {
-            return Found::Packed(Packed { values, seats, nodes: packings, bound, cuts });
+        if is_fit || holds && reached - bound <= effort.gap * reached {
+            return Found::Packed(packed);
+        }
+        if holds && least.as_ref().is_none_or(|(least, _)| reached < *least) {
+            least = Some((reached, packed));
         }
         for overfull in &overfull {
             formulation.cut(overfull);
             cuts += 1;
         }
     }
-    Found::Unsolved(format!("no packing was found in {ROUNDS} rounds"))
+    match least {
+        Some((_, packed)) => Found::Packed(Packed { bound, cuts, ..packed }),
+        None => Found::Unsolved(format!("no packing was found in {} rounds", effort.rounds)),
+    }
 }
 
 /// The packing of one candidate's replicas, `None` where there is none; and whether that is certain.
@@ -234,6 +243,72 @@ fn at(formulation: &Formulation, seats: &[Counts], place: usize) -> Counts {
 }
 
 impl Formulation<'_> {
+    /// A placement as a solution; `None` where it is none of this formulation's. It has no bound, and only the values that
+    /// are given.
+    pub fn packed(&self, known: &Placement, values: Vec<f64>) -> Option<Packed> {
+        let mut group_of: BTreeMap<&str, usize> = BTreeMap::new();
+        for (number, group) in self.groups.iter().enumerate() {
+            let demands = group.demands.iter().map(|demand| &self.problem.demands[*demand]);
+            group_of.extend(demands.map(|demand| (demand.workload.as_str(), number)));
+        }
+        let counts = |node: &BTreeMap<String, u32>| {
+            let mut counts = vec![0; self.groups.len()];
+            for (workload, count) in node {
+                counts[*group_of.get(workload.as_str())?] += count;
+            }
+            Some(counts)
+        };
+        let nodes = (0..self.kept.len()).map(|place| {
+            let rental = known.rentals.get(&self.candidate(place).id);
+            rental.map_or(Some(Vec::new()), |rental| rental.nodes.iter().map(counts).collect())
+        });
+        let nodes: Option<Vec<Vec<Counts>>> = nodes.collect();
+        Some(Packed {
+            values,
+            seats: self.seated(known),
+            nodes: nodes?,
+            bound: f64::NEG_INFINITY,
+            cuts: 0,
+        })
+    }
+
+    /// A placement's replicas by group, in the order of the seats.
+    fn seated(&self, known: &Placement) -> Vec<Counts> {
+        let by_workload = known.by_workload();
+        let groups = self.groups.iter().zip(&self.seats);
+        let groups = groups.map(|(group, seats)| {
+            let seats = seats.iter().map(|(place, _)| {
+                let id = self.candidate(*place).id.as_str();
+                let replicas = group.demands.iter().filter_map(|demand| {
+                    by_workload.get(self.problem.demands[*demand].workload.as_str())?.get(id)
+                });
+                replicas.sum()
+            });
+            seats.collect()
+        });
+        groups.collect()
+    }
+
+    /// A placement as values of the columns; `None` where it is none of this formulation's.
+    pub fn start(&self, known: &Placement) -> Option<Vec<f64>> {
+        let mut model = self.model.clone();
+        for (seats, counts) in self.seats.iter().zip(self.seated(known)) {
+            for ((_, column), count) in seats.iter().zip(counts) {
+                model.row(vec![(*column, 1.0)], Sense::Equal, f64::from(count));
+            }
+        }
+        for (place, column) in self.nodes.iter().enumerate() {
+            let rental = known.rentals.get(&self.candidate(place).id);
+            let nodes = rental.map_or(0.0, |rental| rental.nodes.len() as f64);
+            model.row(vec![(*column, 1.0)], Sense::Equal, nodes);
+        }
+        // What is left says which sites are open, and who is where.
+        match model.minimise(&self.cost, None, Effort::new(1e-6, 100)) {
+            Outcome::Solved { values, .. } => Some(values),
+            Outcome::Infeasible | Outcome::Unsolved(_) => None,
+        }
+    }
+
     /// The solver's values, rounded where they must be whole, with the nodes that the packing uses.
     fn values(&self, values: &[f64], packings: &[Vec<Counts>]) -> Vec<f64> {
         let columns = self.model.columns.iter().zip(values);

@@ -1,10 +1,12 @@
 //! Where not everything can be placed: what can, if the rest waits.
 //!
-//! Workloads are admitted in the order of their names, each if it fits beside those before it: halves of
+//! Whatever limits do not clash for is admitted. The other workloads are admitted in the order of their names, each if it fits beside those before it: halves of
 //! the order first, so that few solves settle many. Of a workload that must wait, as many replicas are
 //! admitted as fit. A fixed number of solves is all that this is worth; what it does not reach waits.
 
-use super::{large, reduce, search};
+use std::collections::BTreeSet;
+
+use super::{large, reduce, relax, search};
 use crate::problem::{Amount, Problem, Rule};
 
 const SOLVES: u32 = 24;
@@ -16,16 +18,19 @@ const NAMED: usize = 6;
 
 /// "If `service.b` and 2 of the 5 replicas of `service.c` wait, the rest can be placed." `None` where
 /// nothing can be placed.
-pub(super) fn words(problem: &Problem) -> Option<String> {
+pub(super) fn words(problem: &Problem, clashing: &BTreeSet<usize>) -> Option<String> {
     let solves = if problem.demands.len() > MANY { SOLVES_OF_MANY } else { SOLVES };
     // What runs now does not matter here.
     let problem = Problem { last: None, ..problem.clone() };
     let mut waits = Waits { admitted: vec![0; problem.demands.len()], problem: &problem, solves };
-    let all: Vec<usize> = (0..problem.demands.len()).collect();
-    let (first, second) = all.split_at(all.len() / 2);
+    let mut others = relax::all(&problem);
+    others.retain(|demand| !clashing.contains(demand));
+    waits.admit(&others.into_iter().collect::<Vec<_>>());
+    let clashing: Vec<usize> = clashing.iter().copied().collect();
+    let (first, second) = clashing.split_at(clashing.len() / 2);
     waits.admit(first);
     waits.admit(second);
-    for index in 0..all.len() {
+    for index in clashing {
         waits.admit_part(index);
     }
     if waits.admitted.iter().all(|replicas| *replicas == 0) {
@@ -127,11 +132,14 @@ impl Waits<'_> {
             Rule::Budget { max_month } if some.weights.is_none() => Some(max_month + 1e-6),
             _ => None,
         });
-        let budget = budget.unwrap_or(f64::INFINITY);
         if super::is_large(&some) && large::is_known(&some, &groups) {
-            return large::placement(&some, &groups)
-                .is_some_and(|placement| placement.cost.total_month <= budget);
+            return match budget {
+                Some(budget) => large::placement(&some, &groups)
+                    .is_some_and(|placement| placement.cost.total_month <= budget),
+                None => large::some(&some, &groups).is_some(),
+            };
         }
+        let budget = budget.unwrap_or(f64::INFINITY);
         let kept = reduce::undominated(&some, &groups);
         search::cheapest(&some, &groups, &kept).is_ok_and(|cheapest| cheapest.cost <= budget)
     }

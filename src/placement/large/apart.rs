@@ -28,6 +28,8 @@ pub(super) fn part(
         *there.entry(rental.offering.site()).or_insert(0.0) += seats.cost_month;
     }
     let nowhere = BTreeMap::new();
+    // Their sites were chosen, with those of others.
+    let stay: BTreeSet<usize> = reduce::same_sites(problem).flatten().collect();
     // Who left is elsewhere now.
     let mut gone: BTreeSet<usize> = BTreeSet::new();
     for [one, other] in reduce::apart(problem) {
@@ -47,10 +49,11 @@ pub(super) fn part(
         let order = if is_one { [one, other] } else { [other, one] };
         let is_shared = |index: &usize| shared.contains(&*problem.candidates[*index].site);
         // Who can be nowhere else stays.
-        let leaving = order.into_iter().find_map(|demand| {
-            let at = groups.iter().position(|group| group.demands.contains(&demand))?;
-            (!groups[at].candidates.iter().all(is_shared)).then_some((demand, at))
-        });
+        let leaving =
+            order.into_iter().filter(|demand| !stay.contains(demand)).find_map(|demand| {
+                let at = groups.iter().position(|group| group.demands.contains(&demand))?;
+                (!groups[at].candidates.iter().all(is_shared)).then_some((demand, at))
+            });
         if let Some((demand, at)) = leaving {
             groups[at].candidates.retain(|index| !is_shared(index));
             gone.insert(demand);

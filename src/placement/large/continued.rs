@@ -12,7 +12,7 @@ use super::scene::{Part, Scene, Serves, level};
 use super::{FEW, least, objective};
 use crate::placement::Placement;
 use crate::placement::packing::fitting;
-use crate::problem::{Amount, HOURS_MONTH};
+use crate::problem::{Amount, HOURS_MONTH, Problem};
 
 /// Parts, and the nodes that they are on.
 type Placed = (Vec<Part>, Vec<Node>);
@@ -56,7 +56,7 @@ pub(super) fn mixed(
     afresh: &Placement,
     placed: impl Fn(Stays) -> Option<Placement>,
 ) -> Option<Placement> {
-    let rises = Rises::since_last(scene);
+    let rises = Rises::since_last(scene.problem);
     let mut best: Option<Placement> = None;
     for _ in 0..ROUNDS {
         let now = best.as_ref().unwrap_or(given);
@@ -69,7 +69,7 @@ pub(super) fn mixed(
         let sets: BTreeSet<BTreeSet<usize>> = sets.collect();
         let found = sets.iter().filter_map(|leaving| {
             let found = placed(Stays { of: now, but: leaving });
-            found.filter(|found| is_due(scene, &rises, now, found))
+            found.filter(|found| is_due(scene.problem, &rises, now, found))
         });
         match least(found).filter(|found| objective(found) < objective(now) - 1e-6) {
             Some(found) => best = Some(found),
@@ -80,7 +80,7 @@ pub(super) fn mixed(
 }
 
 /// How prices have changed since the last placement.
-struct Rises<'a> {
+pub(super) struct Rises<'a> {
     /// Of what was rented: the part of a node's price now that came on top.
     known: BTreeMap<&'a str, f64>,
     /// Of all else it is taken to be the least of those: where all prices rise alike, none is a reason to leave.
@@ -88,9 +88,9 @@ struct Rises<'a> {
 }
 
 impl<'a> Rises<'a> {
-    fn since_last(scene: &Scene<'a>) -> Rises<'a> {
-        let then = scene.problem.last.as_ref().map(|last| &last.rentals);
-        let known = scene.problem.candidates.iter().filter_map(|now| {
+    pub fn since_last(problem: &'a Problem) -> Rises<'a> {
+        let then = problem.last.as_ref().map(|last| &last.rentals);
+        let known = problem.candidates.iter().filter_map(|now| {
             let then = then?.get(&now.id)?.price_hour;
             let are_known = then > 0.0 && now.price_hour > 0.0;
             are_known.then(|| (now.id.as_str(), 1.0 - then / now.price_hour))
@@ -107,8 +107,8 @@ impl<'a> Rises<'a> {
 
 /// Whether a saving is there for a reason: at the prices of the last placement it would not be, or it is more than chance.
 /// What runs is not the best placement, and one that was as good before is no reason to move.
-fn is_due(scene: &Scene, rises: &Rises, now: &Placement, found: &Placement) -> bool {
-    let weight = scene.problem.cost_weight();
+pub(super) fn is_due(problem: &Problem, rises: &Rises, now: &Placement, found: &Placement) -> bool {
+    let weight = problem.cost_weight();
     let rise = |placement: &Placement| -> f64 {
         let rises = placement.rentals.iter().map(|(id, rental)| {
             let paid = rental.nodes.len() as f64 - f64::from(rental.reserved_nodes);

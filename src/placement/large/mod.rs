@@ -9,6 +9,9 @@
 //! 4. Where much is left to the bound, a program in which nodes are whole and replicas divisible proves a higher one
 //!    (`whole`, by `cuts`), and another one counts nodes, onto which whole replicas are put (`rounding`).
 //!
+//! Of few workloads a program that knows every rule then takes the offerings that are in use and those next to them
+//! (`kernel`).
+//!
 //! Where something runs, that and what comes in beside it is compared with a placement that is made afresh and charged for
 //! its moves, and with mixtures of the two (`continued`).
 //!
@@ -34,6 +37,7 @@ mod cover;
 mod cuts;
 mod fill;
 mod improve;
+mod kernel;
 mod loads;
 mod near;
 mod parts;
@@ -61,6 +65,9 @@ const NEAR: f64 = 1e-3;
 const SOME: usize = 150;
 /// Up to so many, the quick way's trials find what counting nodes would.
 const HANDFUL: usize = 30;
+
+/// What list prices count beside those of rate cards, as a part.
+const LISTED: f64 = 1e-5;
 
 /// What must be apart is asked for again so often.
 const ROUNDS: usize = 20;
@@ -108,7 +115,39 @@ enum Aim {
 
 /// The placement of a large problem; `None` where this way does not apply or finds none.
 pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement> {
-    tried(problem, groups, &Tries::of(groups.len()))
+    let tries = Tries::of(groups.len());
+    let found = tried(problem, groups, &tries)?;
+    let found = by_list(problem, groups, &tries, found);
+    Some(kernel::improved(problem, groups, found))
+}
+
+/// Where rate cards take the place of list prices, nodes and sites cost nothing: of what costs the same, what has low list
+/// prices.
+fn by_list(problem: &Problem, groups: &[Group], tries: &Tries, found: Placement) -> Placement {
+    if problem.rate_cards.is_empty() {
+        return found;
+    }
+    let mut listed = problem.clone();
+    for one in &mut listed.candidates {
+        if problem.rate_cards.contains_key(&one.offering.cloud) {
+            one.price_hour += LISTED * one.offering.price_hour;
+        }
+    }
+    for price in listed.sites.values_mut().filter(|price| price.price_month == 0.0) {
+        price.price_month = LISTED * price.list_month;
+    }
+    let tries = Tries { bounded: false, ..*tries };
+    let other = tried(&listed, groups, &tries).and_then(|other| {
+        let used = (0..problem.candidates.len())
+            .filter(|index| other.rentals.contains_key(&problem.candidates[*index].id));
+        let formulation = Formulation::loose(problem, groups, used.collect());
+        let packed = formulation.packed(&other, Vec::new())?;
+        Some(charged(&formulation, &packed))
+    });
+    match other.filter(|other| objective(other) <= objective(&found) + 1e-6) {
+        Some(other) => with_bound(other, found.proof.bound_month),
+        None => found,
+    }
 }
 
 /// The same. What must be at the same sites is asked for at some alone; the bound is that of all.
@@ -116,21 +155,16 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     if !is_together(problem) {
         return parted(problem, groups, tries);
     }
-    // Who must leave a site where it must be is not known.
-    if apart::is_asked(problem) {
-        return None;
-    }
     let Priced { scene, prices, open, .. } = Priced::new(problem, groups)?;
     let sets = together::sets(&scene, &prices, &open)?;
     // Where nodes are not counted, a bound on these would serve nothing.
     let again = Tries { bounded: tries.bounded && tries.counted, ..*tries };
-    let mut placement = together::placed(&scene, &sets, |groups| parted(problem, groups, &again))?;
+    let placement = together::placed(&scene, &sets, |groups| parted(problem, groups, &again))?;
     let mut bound = prices.bound(&scene);
     if tries.bounded && !is_near(objective(&placement), bound, tries.near) {
         bound = proven(&scene, &prices, &open, bound);
     }
-    placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
-    Some(placement)
+    Some(with_bound(placement, bound))
 }
 
 fn is_together(problem: &Problem) -> bool {
@@ -160,7 +194,7 @@ fn parted(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placemen
             }
             placement = once(problem, &groups, &again)?;
         }
-        placement.proof = proof(placement.objective_month(), placement.proof.moves_month, bound, 0);
+        let placement = with_bound(placement, bound);
         check_by(problem, &placement, limits(problem)).is_ok().then_some(placement)
     };
     let cheaper = leaving(Leaves::Cheaper);
@@ -331,7 +365,14 @@ fn side_by_side<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce()
 
 /// Whether all that a problem asks for is known here.
 pub(super) fn is_known(problem: &Problem, groups: &[Group]) -> bool {
-    !apart::is_asked(problem) && !is_together(problem) && Scene::new(problem, groups).is_some()
+    Scene::new(problem, groups).is_some()
+}
+
+/// Some placement, whatever it costs, where one is found at once.
+pub(super) fn some(problem: &Problem, groups: &[Group]) -> Option<Placement> {
+    let tries =
+        Tries { quick: true, bounded: false, counted: false, runs: [(1, 1.0); 2], near: 1.0 };
+    tried(problem, groups, &tries)
 }
 
 /// Candidates that are enough to tell which limits can be kept: whatever is elsewhere can be at one of them, each demand in
@@ -390,8 +431,19 @@ fn settled(problem: &Problem, groups: &[Group], parts: &[Part], contents: Vec<No
         nodes[place].push(counts);
     }
     let packed = Packed { values: Vec::new(), seats, nodes, bound: 0.0, cuts: 0 };
-    let mut placement = settle::placement(&formulation, &packed);
-    let moves = moves::charged_month(problem, &placement);
-    placement.proof = proof(placement.objective_month(), moves, 0.0, 0);
+    charged(&formulation, &packed)
+}
+
+/// With what its moves are charged.
+fn charged(formulation: &Formulation, packed: &Packed) -> Placement {
+    let mut placement = settle::placement(formulation, packed);
+    let moves = moves::charged_month(formulation.problem, &placement);
+    placement.proof = proof(placement.objective_month(), moves, packed.bound, packed.cuts);
+    placement
+}
+
+fn with_bound(mut placement: Placement, bound: f64) -> Placement {
+    let moves = placement.proof.moves_month;
+    placement.proof = proof(placement.objective_month(), moves, bound, 0);
     placement
 }

@@ -38,15 +38,18 @@ pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
         let is_sited = rules.together || is_paired;
         let told = rules.spread_over().chain(is_sited.then_some(SpreadOver::Region));
         // Sites are parts of clouds, and zones of sites.
+        // A limit on spot may have to give way.
+        let off_spot =
+            |part: Part| off_spot(scene, part.clone(), rules.spot).into_iter().chain([part]);
         let Some(over) = told.max_by_key(|over| level(*over)) else {
-            parts.extend(off_spot(scene, whole, rules.spot));
+            parts.extend(off_spot(whole));
             continue;
         };
         let sections = whole.candidates.iter().map(|place| scene.section(*place, over));
         let sections: BTreeSet<usize> = sections.collect();
         for section in sections {
             let candidates = scene.inside(&whole, over, section);
-            parts.extend(off_spot(scene, Part { candidates, ..whole.clone() }, rules.spot));
+            parts.extend(off_spot(Part { candidates, ..whole.clone() }));
         }
     }
     parts

@@ -14,7 +14,7 @@ use crate::placement::model::{Effort, Growing, Model, Outcome, Pains, Sense};
 use crate::placement::packing::{Amounts, fitting};
 
 /// What waits in the end costs a little, so that little effort is enough.
-const EFFORT: Effort = Effort { gap: 0.0, nodes: 20, pains: Pains::Few };
+const EFFORT: Effort = Effort { pains: Pains::Few, ..Effort::new(0.0, 20) };
 
 struct Rounding<'a, 'b> {
     market: &'b Market<'a>,

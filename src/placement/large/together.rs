@@ -36,13 +36,59 @@ const ASKED: usize = 12;
 /// Demands that must be at the same sites, as groups, and some sites where they can be, the best first: as few as their
 /// rules allow, or those where they run.
 pub(super) struct Set {
+    demands: Vec<usize>,
     groups: Vec<usize>,
     options: Vec<BTreeSet<usize>>,
+    /// Sets before it that must be apart from it. Its first option has no site of theirs.
+    apart: Vec<usize>,
 }
 
 /// `None` where there are no such sites for some set.
 pub(super) fn sets(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) -> Option<Vec<Set>> {
-    let sets = components(scene.problem).into_iter().map(|demands| {
+    let mut choices: Vec<Choice> = components(scene.problem)
+        .into_iter()
+        .map(|demands| Choice::of(scene, prices, open, demands))
+        .collect();
+    // Who runs stays, and who can be at few sites chooses before others.
+    choices.sort_by_key(|choice| (choice.running.is_empty(), choice.by_unit.len()));
+    let mut sets: Vec<Set> = Vec::new();
+    for Choice { demands, groups, by_unit, alone, running } in choices {
+        let apart: Vec<usize> = (0..sets.len())
+            .filter(|other| are_apart(scene.problem, &demands, &sets[*other].demands))
+            .collect();
+        let mut taken = held(scene, &demands);
+        taken.extend(apart.iter().flat_map(|other| &sets[*other].options[0]));
+        let is_free = |site: &usize| !taken.contains(site);
+        let mut options: Vec<BTreeSet<usize>> = Vec::new();
+        if !running.is_empty() && running.iter().all(is_free) {
+            options.push(running);
+        }
+        for skipped in 0..BEST {
+            for order in [&by_unit, &alone] {
+                let free = order.iter().copied().filter(is_free);
+                let sites = enough(scene, &groups, free.skip(skipped));
+                options.extend(sites.filter(|sites| !options.contains(sites)));
+            }
+        }
+        if options.is_empty() {
+            return None;
+        }
+        sets.push(Set { demands, groups, options, apart });
+    }
+    Some(sets)
+}
+
+/// A set, and the sites where all of it may be, those first where it costs least: by prices, and where nobody shares nodes.
+struct Choice {
+    demands: Vec<usize>,
+    groups: Vec<usize>,
+    by_unit: Vec<usize>,
+    alone: Vec<usize>,
+    running: BTreeSet<usize>,
+}
+
+impl Choice {
+    fn of(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>, demands: Vec<usize>) -> Choice {
         let is_member = |group: &usize| {
             scene.groups[*group].demands.iter().any(|demand| demands.contains(demand))
         };
@@ -54,19 +100,32 @@ pub(super) fn sets(scene: &Scene, prices: &Prices, open: &BTreeSet<usize>) -> Op
         let alone = common(scene, &groups, |part| alone(scene, part));
         let mut running = running(scene, &demands);
         running.retain(|site| by_unit.contains(site));
-        let mut options: Vec<BTreeSet<usize>> = Vec::new();
-        if !running.is_empty() {
-            options.push(running);
+        Choice { demands, groups, by_unit, alone, running }
+    }
+}
+
+fn are_apart(problem: &Problem, one: &[usize], other: &[usize]) -> bool {
+    let is_between = |[a, b]: [usize; 2]| {
+        (one.contains(&a) && other.contains(&b)) || (one.contains(&b) && other.contains(&a))
+    };
+    reduce::apart(problem).any(is_between)
+}
+
+/// Sites that are those of a demand which can be at no other, where a set must be apart from it.
+fn held(scene: &Scene, demands: &[usize]) -> BTreeSet<usize> {
+    let apart = reduce::apart(scene.problem).filter_map(|[one, other]| {
+        match [one, other].map(|demand| demands.contains(&demand)) {
+            [true, false] => Some(other),
+            [false, true] => Some(one),
+            _ => None,
         }
-        for skipped in 0..BEST {
-            for order in [&by_unit, &alone] {
-                let sites = enough(scene, &groups, order.iter().copied().skip(skipped));
-                options.extend(sites.filter(|sites| !options.contains(sites)));
-            }
-        }
-        (!options.is_empty()).then_some(Set { groups, options })
     });
-    sets.collect()
+    let only = apart.filter_map(|demand| {
+        let candidates = scene.problem.demands[demand].candidates.iter();
+        let sites: BTreeSet<usize> = candidates.map(|place| scene.places[*place].site).collect();
+        sites.first().copied().filter(|_| sites.len() == 1)
+    });
+    only.collect()
 }
 
 /// A placement in which each set is at one of its options.
@@ -75,12 +134,17 @@ pub(super) fn placed(
     sets: &[Set],
     ask: impl Fn(&[Group]) -> Option<Placement>,
 ) -> Option<Placement> {
+    let is_apart = |chosen: &[usize]| {
+        let sites = |set: usize| &sets[set].options[chosen[set]];
+        (0..sets.len())
+            .all(|set| sets[set].apart.iter().all(|other| sites(set).is_disjoint(sites(*other))))
+    };
     let most = sets.iter().map(|set| set.options.len()).max().unwrap_or(0);
     // Where one option has no room, the next ones are asked for.
     let tried = (0..most).map(|option| -> Vec<usize> {
         sets.iter().map(|set| option.min(set.options.len() - 1)).collect()
     });
-    let first = tried.into_iter().find_map(|chosen| {
+    let first = tried.into_iter().filter(|chosen| is_apart(chosen)).find_map(|chosen| {
         let found = ask(&gathered(scene, sets, &chosen))?;
         Some((chosen, found))
     });
@@ -92,7 +156,8 @@ pub(super) fn placed(
     let tries = tries.filter(|(option, set)| *option < sets[*set].options.len());
     for (option, set) in tries.take(ASKED) {
         let before = std::mem::replace(&mut chosen[set], option);
-        match ask(&gathered(scene, sets, &chosen)) {
+        let found = is_apart(&chosen).then(|| ask(&gathered(scene, sets, &chosen))).flatten();
+        match found {
             Some(found) if objective(&found) < objective(&best) - 1e-6 => best = found,
             _ => chosen[set] = before,
         }

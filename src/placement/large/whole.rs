@@ -25,8 +25,9 @@ use crate::placement::packing::{Amounts, fitting};
 const MANY: usize = 80_000;
 /// Up to so many it takes some hundredths of a second.
 const FEW: usize = 400;
-/// Of a program with so many pairs a search is worth its time for few groups too.
-const SEARCHED: usize = 1_000;
+/// Of a program with more pairs cuts prove nearly what a search does, in a small part of its time; of fewer groups those of
+/// a handful, and of more of them.
+const SEARCHED: [usize; 2] = [200, 1_000];
 /// Of all money, what such a program is made for at least, and a larger one.
 const WORTH_FEW: f64 = 0.005;
 const WORTH: f64 = 0.05;
@@ -184,7 +185,10 @@ impl<'a> Program<'a> {
     fn rent(&mut self, family: &[&Class]) {
         let pairs: usize = family.iter().map(|class| class.seats.len()).sum();
         self.is_small = pairs <= FEW;
-        self.is_cut = self.scene.groups.len() <= super::SOME && pairs > SEARCHED;
+        let groups = self.scene.groups.len();
+        let [of_handful, of_some] = SEARCHED;
+        let searched = if groups <= super::HANDFUL { of_handful } else { of_some };
+        self.is_cut = groups <= super::SOME && pairs > searched;
         let members = family.iter().flat_map(|class| &class.members);
         let replicas: f64 = members.map(|(part, _)| self.parts[*part].amount.ceil()).sum();
         for (at, _) in family.iter().flat_map(|class| &class.seats) {
@@ -370,7 +374,7 @@ impl<'a> Program<'a> {
             Aim::Nodes => (200, 3e-4),
         };
         let pains = if self.is_small { Pains::Fewest } else { Pains::Few };
-        let effort = Effort { gap, nodes, pains };
+        let effort = Effort { pains, ..Effort::new(gap, nodes) };
         let solved = self.model.minimise(&self.cost, None, effort);
         let Outcome::Solved { values, bound } = solved else { return None };
         whole.bound += bound;

@@ -8,9 +8,10 @@ use super::support::*;
 use crate::config::{
     self, LatencyRule, Model, ObjectiveWeights, SpotRules, Spread, SpreadOver, Weights,
 };
+use crate::diagnostic::Diagnostic;
 use crate::placement::formulation::Formulation;
 use crate::placement::large::{self, Tries};
-use crate::placement::{check, reduce, solve, solve_among};
+use crate::placement::{check, clash, reduce, relax, solve, solve_among};
 use crate::problem::{Amount, Candidate, Carriage, Demand, Problem, Rule, Stored};
 
 /// The least cost by exhaustion: every distribution of every demand's replicas over its candidates, and
@@ -841,6 +842,71 @@ fn a_place_that_stands_for_another_may_keep_weights_for_more() {
 #[test]
 fn resource_prices_bound_what_traffic_costs() {
     compare_large((400..700).map(|seed| (seed, talking(seed))), 3e3).are_good(30, 6, 0.3);
+}
+
+/// With the programs that know every rule, few worlds are left where the best is not found.
+#[test]
+fn programs_that_know_every_rule_find_what_trying_everything_finds() {
+    let of = |seed: u64| match seed % 4 {
+        0 => random(seed),
+        1 => random_load(seed),
+        2 => paired(seed),
+        _ => talking(seed),
+    };
+    let (mut placed, mut best) = (0, 0);
+    for seed in 1000..1400 {
+        let Ok(problem) = of(seed).pose() else { continue };
+        if distributions(&problem) > 3e3 {
+            continue;
+        }
+        let groups = reduce::groups(&problem);
+        let Some(placement) = large::placement(&problem, &groups) else { continue };
+        check(&problem, &placement).unwrap_or_else(|broken| panic!("seed {seed}: {broken:?}"));
+        let least = cheapest(&problem).unwrap_or_else(|| panic!("seed {seed}: there is none"));
+        let proof = &placement.proof;
+        assert!(proof.bound_month <= least + 1e-6, "seed {seed}: {proof:?}, least is {least}");
+        assert!(proof.objective_month >= least - 1e-6, "seed {seed}: {proof:?}, least is {least}");
+        placed += 1;
+        // As near as is enough there.
+        best += u32::from(proof.objective_month <= least * 1.001 + 1e-6);
+    }
+    assert!(placed > 100, "{placed} were placed");
+    assert!(best * 100 >= placed * 98, "{best} of {placed} are the best");
+}
+
+/// Who is set aside can be placed; whoever is left cannot, where all cannot; and so many limits have to give way as for all.
+#[test]
+fn what_clashes_for_few_clashes_for_all() {
+    let (mut clashes, mut fewer) = (0, 0);
+    for seed in 0..400 {
+        let world = if seed % 2 == 0 { paired(seed) } else { random(seed) };
+        let Ok(problem) = world.pose() else { continue };
+        if distributions(&problem) > 1e5 {
+            continue;
+        }
+        let core = clash::core(&problem);
+        let aside = &relax::all(&problem) - &core;
+        let least = cheapest(&problem);
+        assert!(cheapest(&clash::only(&problem, &aside)).is_some(), "seed {seed}: {aside:?}");
+        assert_eq!(
+            cheapest(&clash::only(&problem, &core)).is_some(),
+            least.is_some(),
+            "seed {seed}: {core:?}"
+        );
+        if least.is_some() {
+            assert!(clash::told(&problem).is_none(), "seed {seed}");
+            continue;
+        }
+        let groups = reduce::groups(&problem);
+        let kept = reduce::undominated(&problem, &groups);
+        let all = relax::explain(&problem, &groups, &kept, &problem, &relax::all(&problem));
+        let told = clash::told(&problem).unwrap_or_else(|| panic!("seed {seed}: nothing is told"));
+        let limits = |error: &Diagnostic| error.detail.matches("\n- ").count();
+        assert_eq!(limits(&told), limits(&all), "seed {seed}: {told:?} {all:?}");
+        clashes += 1;
+        fewer += u32::from(!aside.is_empty());
+    }
+    assert!(clashes > 60 && fewer > 15, "{clashes} {fewer}");
 }
 
 /// How many worlds the way for large problems places, how many of them as well as can be, and what they cost above that on

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use fleetform_contract::{Provider, SecretKey};
+use fleetform_contract::{Provider, RateCard, SecretKey};
 
 use super::support::*;
 
@@ -11,7 +11,7 @@ use super::support::*;
 pub mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
-use crate::placement::{Placement, check, plain, reduce, solve};
+use crate::placement::{Placement, check, is_large, plain, reduce, solve};
 use crate::problem::{Amount, Demand, Problem, Rule, pose};
 
 /// What the clouds of a stack offer.
@@ -148,6 +148,101 @@ fn zones_traffic_and_being_apart_are_known_in_large_stacks() {
     let placement = solve(&problem).expect("it can be placed");
     assert!(placement.proof.gap < 0.02, "{:?}", placement.proof);
     check(&problem, &placement).expect("it is sound");
+}
+
+/// A fleet with so much more said of the placement of some services.
+fn said(services: usize, more: &[(usize, &str)]) -> String {
+    let mut text = instances::fleet(services, 1, instances::Extent::All);
+    for (number, words) in more {
+        let at = text.find(&format!("service \"s{number}\"")).expect("it is there");
+        let placement = "  placement {\n";
+        let inside = at + text[at..].find(placement).expect("it has one") + placement.len();
+        text.insert_str(inside, &format!("    {words}\n"));
+    }
+    text
+}
+
+#[test]
+fn some_are_apart_and_others_together_in_a_large_stack() {
+    let problem = instance(said(
+        40,
+        &[
+            (0, "together_with = [service.s4]"),
+            (4, "apart_from = [service.s5, service.s6]"),
+            (5, "together_with = [service.s7]"),
+        ],
+    ));
+    let placement = solve(&problem).expect("it can be placed");
+    check(&problem, &placement).expect("it is sound");
+    assert!(placement.proof.gap < 0.02, "{:?}", placement.proof);
+}
+
+#[test]
+fn sites_that_clash_are_told_of_those_they_clash_for() {
+    let mut text = said(40, &[(0, "together_with = [service.s4]")]);
+    let pair = [
+        (
+            "a",
+            "[\"eu-west-1\", \"eu-central-1\"]\n    spread {\n      over = \"region\"\n      min = 2\n    }",
+        ),
+        ("b", "[\"eu-west-1\", \"us-east-1\"]\n    together_with = [service.a]"),
+    ];
+    for (name, regions) in pair {
+        text += &format!(
+            "service \"{name}\" {{\n  image = image.app\n  replicas = 3\n  resources {{\n    cpus = 2\n    \
+             memory = \"4GiB\"\n  }}\n  placement {{\n    regions = {regions}\n  }}\n}}\n"
+        );
+    }
+    let errors = solve(&instance(text)).expect_err("there is no second site for both");
+    let detail = &errors[0].detail;
+    assert!(
+        detail.starts_with("`service.a` must run in at least 2 regions; 1 is possible"),
+        "{detail}"
+    );
+    assert!(detail.ends_with("\nIf `service.b` waits, the rest can be placed."), "{detail}");
+}
+
+/// Nodes cost nothing where a rate card takes the place of list prices; of all machines the ones with low list prices are taken.
+#[test]
+fn rate_cards_do_not_bring_odd_machines_into_a_large_stack() {
+    let services = (0..20).map(|number| {
+        let mut service = service(&format!("s{number}"), 1 + number % 3, 1);
+        service.needs.gpu_types = vec!["T4".to_owned()];
+        (service.needs.cpus, service.needs.memory_gib) = (1.0, 4.0 + f64::from(number) / 8.0);
+        service
+    });
+    let mut azure = cloud("azure");
+    azure.rate_card = Some(RateCard { gpu_month: 1_000.0, ..RateCard::default() });
+    let problem = pose_with_catalogs(&world(vec![azure], services.collect(), Vec::new()).stack);
+    assert!(is_large(&problem), "that is what is tried");
+    let placement = solve(&problem).expect("it can be placed");
+    assert_eq!(placement.cost.total_month, placement.cost.rate_card_month["azure"]);
+    let list: f64 = placement
+        .rentals
+        .values()
+        .map(|rental| rental.nodes.len() as f64 * rental.offering.price_hour)
+        .sum();
+    let machines = problem.candidates.iter().filter(|one| one.offering.gpus == 1);
+    let least = machines.map(|one| one.offering.price_hour).fold(f64::INFINITY, f64::min);
+    let replicas: u32 = placement.seats.iter().map(|seats| seats.replicas).sum();
+    assert!(list <= 1.02 * least * f64::from(replicas), "{list} for {replicas} of {least}");
+    assert_eq!(placement.cost.sites_month.len(), 1, "{:?}", placement.cost);
+}
+
+/// Where few replicas serve loads by rules, trials of a few nodes lead nowhere: a program knows all of them.
+#[test]
+fn loads_in_two_zones_each_are_placed_near_the_least() {
+    let zoned = "  placement {\n    spread {\n      over = \"zone\"\n      min = 2\n    }\n  }\n  resources {";
+    let text = instances::loads(5, 1, instances::Extent::All).replace("  resources {", zoned);
+    let problem = instance(text);
+    let placement = solve(&problem).expect("it can be placed");
+    check(&problem, &placement).expect("it is sound");
+    assert!(placement.proof.gap < 0.015, "{:?}", placement.proof);
+    let groups = reduce::groups(&problem);
+    let tries =
+        Tries { quick: true, bounded: true, counted: false, runs: [(12, 0.0); 2], near: 0.0 };
+    let trials = large::tried(&problem, &groups, &tries).expect("it can be placed").proof;
+    assert!(placement.proof.objective_month < 0.99 * trials.objective_month, "{trials:?}");
 }
 
 #[test]

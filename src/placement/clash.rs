@@ -1,0 +1,131 @@
+//! Which demands limits clash for. The others can be placed whatever becomes of these, where no limit counts them together
+//! with others; so what is told of a few is told of all.
+//!
+//! Demands that must be apart or at the same sites are one set. A set is set aside where it can be placed on candidates that
+//! no shared limit counts: there it is in nobody's way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::unionfind::UnionFind;
+
+use super::search::{self, Failed};
+use super::{large, reduce, relax};
+use crate::diagnostic::Diagnostic;
+use crate::problem::{Amount, Limit, Problem, Rule};
+
+/// Why a large problem has no solution, if that can be told from few demands and few candidates.
+pub(super) fn told(problem: &Problem) -> Option<Diagnostic> {
+    let core = core(problem);
+    let some = only(problem, &core);
+    let groups = reduce::groups(&some);
+    if groups.is_empty() {
+        return None;
+    }
+    let enough = large::enough(&some, &groups);
+    let is_few = core.len() <= FEW;
+    let kept = match enough {
+        Some(enough) => enough,
+        None if is_few => reduce::undominated(&some, &groups),
+        None => return None,
+    };
+    let is_clash = !search::may_be_kept(&some, &groups, &kept)
+        || is_few && matches!(search::cheapest(&some, &groups, &kept), Err(Failed::Infeasible));
+    is_clash.then(|| relax::explain(&some, &groups, &kept, problem, &core))
+}
+
+/// Of so few an exact search takes little time.
+const FEW: usize = 12;
+
+/// The demands that are left; all of them where that is not known.
+pub(super) fn core(problem: &Problem) -> BTreeSet<usize> {
+    let all: BTreeSet<usize> = (0..problem.demands.len()).collect();
+    let is_budgeted = problem.limits.iter().any(|limit| matches!(limit.rule, Rule::Budget { .. }));
+    if problem.ceiling.is_some() || (problem.weights.is_some() && is_budgeted) {
+        return all;
+    }
+    let is_counted = counted(problem);
+    let mut free = Problem { last: None, weights: None, ..problem.clone() };
+    free.limits.retain(|limit| !is_shared(&limit.rule));
+    free.demands.iter_mut().for_each(|demand| demand.candidates.retain(|one| !is_counted[*one]));
+    let can_be =
+        |set: &Vec<usize>| set.iter().all(|demand| !free.demands[*demand].candidates.is_empty());
+    let sets: Vec<Vec<usize>> = sets(problem).into_iter().filter(can_be).collect();
+    let mut aside = BTreeSet::new();
+    set_aside(&free, &sets, &mut aside);
+    &all - &aside
+}
+
+/// Sets aside those that can be placed: all at once, or else by halves.
+fn set_aside(free: &Problem, sets: &[Vec<usize>], aside: &mut BTreeSet<usize>) {
+    let asked: BTreeSet<usize> = sets.iter().flatten().copied().collect();
+    let some = only(free, &asked);
+    if asked.is_empty() || large::some(&some, &reduce::groups(&some)).is_some() {
+        aside.extend(asked);
+    } else if sets.len() > 1 {
+        let (first, second) = sets.split_at(sets.len() / 2);
+        set_aside(free, first, aside);
+        set_aside(free, second, aside);
+    }
+}
+
+/// The problem without all other demands.
+pub(super) fn only(problem: &Problem, demands: &BTreeSet<usize>) -> Problem {
+    let mut some = problem.clone();
+    for demand in 0..problem.demands.len() {
+        if !demands.contains(&demand) {
+            some.ask_for(demand, 0);
+        }
+    }
+    some
+}
+
+/// Demands that are tied to each other by rules on two of them.
+fn sets(problem: &Problem) -> Vec<Vec<usize>> {
+    let mut union = UnionFind::new(problem.demands.len());
+    for [one, other] in reduce::apart(problem).chain(reduce::same_sites(problem)) {
+        union.union(one, other);
+    }
+    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for demand in 0..problem.demands.len() {
+        if problem.demands[demand].amount != Amount::Replicas(0) {
+            sets.entry(union.find(demand)).or_default().push(demand);
+        }
+    }
+    sets.into_values().collect()
+}
+
+fn is_shared(rule: &Rule) -> bool {
+    matches!(
+        rule,
+        Rule::Quota { .. }
+            | Rule::CapacityGpus { .. }
+            | Rule::CapacityCpus { .. }
+            | Rule::CapacityNodes { .. }
+            | Rule::Nodes { .. }
+            | Rule::Budget { .. }
+    )
+}
+
+/// By candidate: whether a limit counts what several demands have there.
+pub(super) fn counted(problem: &Problem) -> Vec<bool> {
+    let mut is_counted = vec![false; problem.candidates.len()];
+    for Limit { rule, .. } in &problem.limits {
+        match rule {
+            Rule::Nodes { candidate, .. } => is_counted[*candidate] = true,
+            Rule::CapacityGpus { cloud, .. }
+            | Rule::CapacityCpus { cloud, .. }
+            | Rule::CapacityNodes { cloud, .. } => {
+                let there = problem.candidates.iter().zip(&mut is_counted);
+                let there = there.filter(|(one, _)| one.offering.cloud == *cloud);
+                there.for_each(|(_, is_counted)| *is_counted = true);
+            }
+            Rule::Quota { .. } => {
+                let there = problem.candidates.iter().zip(&mut is_counted);
+                let there = there.filter(|(one, _)| rule.counts_gpus_of(one));
+                there.for_each(|(_, is_counted)| *is_counted = true);
+            }
+            _ => {}
+        }
+    }
+    is_counted
+}

@@ -1,0 +1,246 @@
+//! Few workloads, of which much is left to the bound: programs over few offerings that know every rule (kernel search:
+//! Angelelli, Mansini and Speranza, 2010). Trials take a few nodes at a time; these take all of them.
+//!
+//! The first program has the offerings that are in use and those that resource prices say are next to them. Where the linear
+//! relaxation over all offerings takes little time, it tells which ones could be part of a cheaper placement; those that
+//! add least to its bound are in a second program, which also proves a higher one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::continued::Rises;
+use super::scene::Scene;
+use super::{
+    HANDFUL, NEAR, Priced, charged, check_by, continued, is_near, limits, objective, with_bound,
+};
+use crate::config::SpreadOver;
+use crate::placement::formulation::Formulation;
+use crate::placement::model::Effort;
+use crate::placement::reduce::{self, Group};
+use crate::placement::search::{self, Found};
+use crate::placement::{self, Placement, moves, pairs};
+use crate::problem::Problem;
+
+/// So much left to the bound is worth a program, as a part of the objective; of problems that are small less is.
+const MUCH: f64 = 8e-3;
+/// Up to so many pairs, or so few workloads.
+const SMALL: usize = 3_000;
+const FEW: usize = 4;
+
+/// Sites beside those in use that each workload could be at.
+const SITES: usize = 3;
+/// How large a program is.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// About so many.
+    columns: usize,
+    /// Of the search tree.
+    nodes: i32,
+}
+const BY_PRICES: Extent = Extent { columns: 1_200, nodes: 200 };
+const BY_EXTRA: Extent = Extent { columns: 600, nodes: 50 };
+/// A solution is near enough to its own bound, after so many rounds of packing.
+const GAP: f64 = 5e-4;
+const ROUNDS: u32 = 8;
+/// Nodes of the search among what costs the same.
+const TIES: i32 = 50;
+
+/// The same or a better placement, with the same or a higher bound.
+pub(super) fn improved(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
+    let is_small = pairs(problem) <= SMALL || problem.demands.len() <= FEW;
+    let near = if is_small { NEAR } else { MUCH };
+    let is_enough = |one: &Placement| is_near(objective(one), one.proof.bound_month, near);
+    let mut known = known;
+    if groups.len() <= HANDFUL && !is_enough(&known) {
+        known = by_prices(problem, groups, known);
+        if is_small && !is_enough(&known) {
+            known = by_extra(problem, groups, known);
+        }
+    }
+    match is_small {
+        true => preferred(problem, groups, known),
+        false => known,
+    }
+}
+
+/// Among the offerings that resource prices say are next to those in use.
+fn by_prices(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
+    let Some(priced) = Priced::new(problem, groups) else { return known };
+    let few = nearest(&priced, &known);
+    let (cheapest, _) = among(problem, groups, few, &known, BY_PRICES.nodes);
+    better(problem, known, cheapest, f64::NEG_INFINITY)
+}
+
+/// Among the offerings that the linear relaxation says could be part of a cheaper placement.
+fn by_extra(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
+    let kept = reduce::undominated(problem, groups);
+    let whole = Formulation::new(problem, groups, kept.clone());
+    let Some(relaxed) = whole.model.relaxed(&whole.cost) else { return known };
+    let extra = whole.extra(&relaxed.extra);
+    drop(whole);
+    let least = |at: usize| relaxed.bound + extra[at];
+    let mut order: Vec<usize> =
+        (0..kept.len()).filter(|at| least(*at) < objective(&known)).collect();
+    order.sort_by(|a, b| extra[*a].total_cmp(&extra[*b]).then(a.cmp(b)));
+    let few = within(BY_EXTRA.columns, groups, order.iter().map(|at| kept[*at]));
+    let outside = order.get(few.len()).map_or(f64::INFINITY, |at| least(*at));
+    let few = in_use(problem, &known).chain(few).collect();
+    let (cheapest, inside) = among(problem, groups, few, &known, BY_EXTRA.nodes);
+    better(problem, known, cheapest, relaxed.bound.max(inside.min(outside)))
+}
+
+/// The cheapest placement that is found among some candidates, and what none of them is below.
+fn among(
+    problem: &Problem,
+    groups: &[Group],
+    few: BTreeSet<usize>,
+    known: &Placement,
+    nodes: i32,
+) -> (Option<Placement>, f64) {
+    let mut formulation = Formulation::new(problem, groups, few.into_iter().collect());
+    let start = formulation.start(known);
+    let effort = Effort { rounds: ROUNDS, ..Effort::new(GAP, nodes) };
+    let found = search::best(&mut formulation, |f| f.cost.clone(), start.as_deref(), effort);
+    let Found::Packed(packed) = found else { return (None, f64::NEG_INFINITY) };
+    let placement = charged(&formulation, &packed);
+    let is_sound = check_by(problem, &placement, limits(problem)).is_ok();
+    (is_sound.then_some(placement), packed.bound)
+}
+
+/// Of what costs the same at the sites in use, what is preferred.
+fn preferred(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
+    let used: BTreeSet<usize> = in_use(problem, &known).collect();
+    let site = |candidate: usize| problem.candidates[candidate].site.as_str();
+    let open: BTreeSet<&str> = used.iter().map(|candidate| site(*candidate)).collect();
+    let kept = reduce::undominated(problem, groups).into_iter();
+    let kept = kept.filter(|candidate| open.contains(site(*candidate)));
+    let few = within(BY_PRICES.columns, groups, used.iter().copied().chain(kept));
+    let mut formulation = Formulation::new(problem, groups, few.into_iter().collect());
+    let values = formulation.start(&known);
+    let packed = values.and_then(|values| formulation.packed(&known, values));
+    let Some(packed) = packed else { return known };
+    let cost = search::sum(&formulation.cost, &packed.values);
+    let chosen = placement::preferred(&mut formulation, packed, cost, TIES, &mut 0);
+    let placement = charged(&formulation, &chosen);
+    let is_equal = objective(&placement) <= objective(&known) * (1.0 + 1e-9) + 1e-4;
+    match is_equal && check_by(problem, &placement, limits(problem)).is_ok() {
+        true => with_bound(placement, known.proof.bound_month),
+        false => known,
+    }
+}
+
+/// The cheaper one, if there is a reason to leave the other, with the highest bound that is known.
+fn better(
+    problem: &Problem,
+    known: Placement,
+    cheapest: Option<Placement>,
+    bound: f64,
+) -> Placement {
+    let bound = bound.max(known.proof.bound_month);
+    let is_better = |one: &Placement| {
+        let is_due = || {
+            let rises = Rises::since_last(problem);
+            continued::is_due(problem, &rises, &known, one)
+        };
+        objective(one) < objective(&known) - 1e-6 && (problem.last.is_none() || is_due())
+    };
+    let cheapest = cheapest.filter(is_better);
+    with_bound(cheapest.unwrap_or(known), bound)
+}
+
+/// Candidates in use, and those that may stay so.
+fn in_use<'a>(problem: &'a Problem, known: &'a Placement) -> impl Iterator<Item = usize> + 'a {
+    let candidates = problem.candidates.iter().enumerate();
+    let used = candidates.filter(|(_, one)| known.rentals.contains_key(&one.id));
+    used.map(|(index, _)| index).chain(moves::held(problem).seats.into_keys())
+}
+
+/// The first candidates that make about so many columns.
+fn within(columns: usize, groups: &[Group], order: impl Iterator<Item = usize>) -> BTreeSet<usize> {
+    let may_use = |candidate: usize| {
+        let users =
+            groups.iter().filter(|group| group.candidates.binary_search(&candidate).is_ok());
+        users.count()
+    };
+    let mut left = columns;
+    let mut few = BTreeSet::new();
+    for candidate in order {
+        if few.contains(&candidate) {
+            continue;
+        }
+        let Some(rest) = left.checked_sub(1 + may_use(candidate)) else { break };
+        left = rest;
+        few.insert(candidate);
+    }
+    few
+}
+
+/// What is in use; and for each workload, at the sites in use and a few others, by zone, type of GPU and market: where a
+/// replica stands for least, and where a node costs least. Those first for which a workload gives up least.
+fn nearest(priced: &Priced, known: &Placement) -> BTreeSet<usize> {
+    let Priced { scene, prices, .. } = priced;
+    let used: BTreeSet<usize> = in_use(scene.problem, known).collect();
+    let open: BTreeSet<usize> = used.iter().map(|place| scene.places[*place].site).collect();
+    let zones = first_zones(scene);
+    // By place: what somebody gives up for being there, as a part.
+    let mut near: BTreeMap<usize, f64> = BTreeMap::new();
+    for group in 0..scene.groups.len() {
+        let part = scene.part(group);
+        let places: Vec<usize> = part.candidates.iter().map(|place| *place as usize).collect();
+        let unit = |place: usize| prices.unit(scene, &part, place as u32);
+        let mut sites: BTreeMap<usize, f64> = BTreeMap::new();
+        for place in &places {
+            let least = sites.entry(scene.places[*place].site).or_insert(f64::INFINITY);
+            *least = least.min(unit(*place));
+        }
+        let mut others: Vec<usize> =
+            sites.keys().copied().filter(|site| !open.contains(site)).collect();
+        others.sort_by(|a, b| sites[a].total_cmp(&sites[b]).then(a.cmp(b)));
+        others.truncate(SITES);
+        let least = sites.values().copied().fold(f64::INFINITY, f64::min);
+        let mut best: BTreeMap<(usize, usize, bool), [(f64, usize); 2]> = BTreeMap::new();
+        for place in places {
+            let there = &scene.places[place];
+            let is_site = open.contains(&there.site) || others.contains(&there.site);
+            if !is_site || !zones.contains(&there.zone) {
+                continue;
+            }
+            let best = best.entry((there.zone, there.kind, there.is_spot));
+            let best = best.or_insert([(f64::INFINITY, place); 2]);
+            for (best, cost) in best.iter_mut().zip([unit(place), there.price]) {
+                if cost < best.0 {
+                    *best = (cost, place);
+                }
+            }
+        }
+        for (_, place) in best.into_values().flatten() {
+            let given_up = unit(place) / least.max(1e-9);
+            let known = near.entry(place).or_insert(f64::INFINITY);
+            *known = known.min(given_up);
+        }
+    }
+    let mut order: Vec<(f64, usize)> =
+        near.into_iter().map(|(place, given_up)| (given_up, place)).collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let order = used.into_iter().chain(order.into_iter().map(|(_, place)| place));
+    within(BY_PRICES.columns, scene.groups, order)
+}
+
+/// Of each site as many zones as anybody must be in: what they cost differs little.
+fn first_zones(scene: &Scene) -> BTreeSet<usize> {
+    let needed = (0..scene.groups.len()).flat_map(|group| {
+        let rules = scene.rules(group);
+        let is_zone = |over: &SpreadOver| *over == SpreadOver::Zone;
+        let by_min = rules.min.iter().filter(move |(over, _)| is_zone(over));
+        let by_share = rules.share.iter().filter(move |(over, _)| is_zone(over));
+        let amount = scene.part(group).amount;
+        let by_share = by_share.map(move |(_, most)| (amount / most.max(1e-9)).ceil() as usize);
+        by_min.map(|(_, min)| *min).chain(by_share)
+    });
+    let needed = needed.max().unwrap_or(1);
+    let mut at_site = vec![0; scene.sites.len()];
+    let zones = scene.site_of_zone.iter().enumerate().filter(|(_, site)| {
+        at_site[**site] += 1;
+        at_site[**site] <= needed
+    });
+    zones.map(|(zone, _)| zone).collect()
+}
