@@ -103,21 +103,23 @@ impl<'a> Rises<'a> {
     fn of(&self, offering: &str) -> f64 {
         self.known.get(offering).copied().unwrap_or(self.least)
     }
+
+    /// What of a placement's objective came on top.
+    pub fn of_all(&self, problem: &Problem, placement: &Placement) -> f64 {
+        let rises = placement.rentals.iter().map(|(id, rental)| {
+            let paid = rental.nodes.len() as f64 - f64::from(rental.reserved_nodes);
+            paid * rental.price_hour * self.of(id)
+        });
+        rises.sum::<f64>() * HOURS_MONTH * problem.cost_weight()
+    }
 }
 
 /// Whether a saving is there for a reason: at the prices of the last placement it would not be, or it is more than chance.
 /// What runs is not the best placement, and one that was as good before is no reason to move.
-pub(super) fn is_due(problem: &Problem, rises: &Rises, now: &Placement, found: &Placement) -> bool {
-    let weight = problem.cost_weight();
-    let rise = |placement: &Placement| -> f64 {
-        let rises = placement.rentals.iter().map(|(id, rental)| {
-            let paid = rental.nodes.len() as f64 - f64::from(rental.reserved_nodes);
-            paid * rental.price_hour * rises.of(id)
-        });
-        rises.sum::<f64>() * HOURS_MONTH * weight
-    };
+fn is_due(problem: &Problem, rises: &Rises, now: &Placement, found: &Placement) -> bool {
     let saves = objective(now) - objective(found);
-    saves > CHANCE * now.objective_month() || saves < rise(now) - rise(found)
+    let rise = rises.of_all(problem, now) - rises.of_all(problem, found);
+    saves > CHANCE * now.objective_month() || saves < rise
 }
 
 /// Groups that one placement has for less than another, by more than a move is charged, those that save most first: those

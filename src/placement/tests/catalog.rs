@@ -12,7 +12,7 @@ pub mod instances;
 use crate::config::{self, Inputs, Spread, SpreadOver};
 use crate::placement::large::{self, Tries};
 use crate::placement::{Placement, check, is_large, plain, reduce, solve};
-use crate::problem::{Amount, Demand, Problem, Rule, pose};
+use crate::problem::{Amount, Candidate, Demand, Problem, Rule, pose};
 
 /// What the clouds of a stack offer.
 fn pose_with_catalogs(stack: &config::Stack) -> Problem {
@@ -311,6 +311,33 @@ fn a_large_fleet_that_runs_stays_where_it_is() {
         assert_eq!(others(&more, &name), others(&first, &name), "only {name} grew");
         assert!(more.proof.moves_month < 1e-6, "{name} {:?}", more.proof);
     }
+}
+
+/// Of few workloads programs know what each move is charged: what became cheaper elsewhere draws them, and little changes do not.
+#[test]
+fn few_workloads_stay_until_something_draws_them() {
+    let mut problem = instance(instances::fleet(12, 5, instances::Extent::Few));
+    assert!(is_large(&problem), "that is what is tried");
+    let first = runs(&mut problem);
+    let cheaper = |one: &&mut Candidate| one.offering.gpus == 0 && one.offering.cloud == "azure";
+    for candidate in problem.candidates.iter_mut().filter(cheaper) {
+        candidate.price_hour *= 0.5;
+    }
+    let drawn = solve(&problem).expect("it can be placed");
+    assert!(places(&drawn) != places(&first), "nothing moved");
+    assert!(drawn.proof.moves_month > 0.0, "{:?}", drawn.proof);
+    check(&problem, &drawn).expect("it is sound");
+    problem.move_penalty = 1e3;
+    let stays = solve(&problem).expect("it can be placed");
+    let stays = stays.proof.objective_month;
+    assert!(drawn.proof.objective_month < stays - 1.0, "{:?} {stays}", drawn.proof);
+}
+
+#[test]
+fn few_loads_far_apart_that_run_stay_where_they_are() {
+    let zoned = "  placement {\n    spread {\n      over = \"zone\"\n      min = 2\n    }\n  }\n  resources {";
+    let text = instances::loads(5, 1, instances::Extent::All).replace("  resources {", zoned);
+    runs(&mut instance(text));
 }
 
 /// Neither all that may stay does, nor all that would be elsewhere if it were made afresh moves.
