@@ -34,13 +34,13 @@ const SITES: usize = 3;
 struct Extent {
     /// About so many.
     columns: usize,
-    /// Of the search tree.
+    /// Of the search tree, which is left where a solution is so near its bound.
     nodes: i32,
+    gap: f64,
 }
-const BY_PRICES: Extent = Extent { columns: 1_200, nodes: 200 };
-const BY_EXTRA: Extent = Extent { columns: 600, nodes: 50 };
-/// A solution is near enough to its own bound, after so many rounds of packing.
-const GAP: f64 = 5e-4;
+const BY_PRICES: Extent = Extent { columns: 500, nodes: 50, gap: 2e-3 };
+const BY_EXTRA: Extent = Extent { columns: 600, nodes: 50, gap: 5e-4 };
+/// So often a solution that no nodes hold is excluded.
 const ROUNDS: u32 = 8;
 /// Nodes of the search among what costs the same.
 const TIES: i32 = 50;
@@ -67,7 +67,7 @@ pub(super) fn improved(problem: &Problem, groups: &[Group], known: Placement) ->
 fn by_prices(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
     let Some(priced) = Priced::new(problem, groups) else { return known };
     let few = nearest(&priced, &known);
-    let (cheapest, _) = among(problem, groups, few, &known, BY_PRICES.nodes);
+    let (cheapest, _) = among(problem, groups, few, &known, BY_PRICES);
     better(problem, known, cheapest, f64::NEG_INFINITY)
 }
 
@@ -85,7 +85,7 @@ fn by_extra(problem: &Problem, groups: &[Group], known: Placement) -> Placement 
     let few = within(BY_EXTRA.columns, groups, order.iter().map(|at| kept[*at]));
     let outside = order.get(few.len()).map_or(f64::INFINITY, |at| least(*at));
     let few = in_use(problem, &known).chain(few).collect();
-    let (cheapest, inside) = among(problem, groups, few, &known, BY_EXTRA.nodes);
+    let (cheapest, inside) = among(problem, groups, few, &known, BY_EXTRA);
     better(problem, known, cheapest, relaxed.bound.max(inside.min(outside)))
 }
 
@@ -95,11 +95,11 @@ fn among(
     groups: &[Group],
     few: BTreeSet<usize>,
     known: &Placement,
-    nodes: i32,
+    extent: Extent,
 ) -> (Option<Placement>, f64) {
     let mut formulation = Formulation::new(problem, groups, few.into_iter().collect());
     let start = formulation.start(known);
-    let effort = Effort { rounds: ROUNDS, ..Effort::new(GAP, nodes) };
+    let effort = Effort { rounds: ROUNDS, ..Effort::new(extent.gap, extent.nodes) };
     let found = search::best(&mut formulation, |f| f.cost.clone(), start.as_deref(), effort);
     let Found::Packed(packed) = found else { return (None, f64::NEG_INFINITY) };
     let placement = charged(&formulation, &packed);
