@@ -4,9 +4,7 @@
 //! Demands that must be apart or at the same sites are one set. A set is set aside where it can be placed on candidates that
 //! no shared limit counts: there it is in nobody's way.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use petgraph::unionfind::UnionFind;
+use std::collections::BTreeSet;
 
 use super::search::{self, Failed};
 use super::{large, reduce, relax};
@@ -22,7 +20,8 @@ pub(super) fn told(problem: &Problem) -> Option<Diagnostic> {
         return None;
     }
     let enough = large::enough(&some, &groups);
-    let is_few = core.len() <= FEW;
+    // All of them are searched in any case.
+    let is_few = core.len() <= FEW && core.len() < problem.demands.len();
     let kept = match enough {
         Some(enough) => enough,
         None if is_few => reduce::undominated(&some, &groups),
@@ -33,6 +32,8 @@ pub(super) fn told(problem: &Problem) -> Option<Diagnostic> {
     is_clash.then(|| relax::explain(&some, &groups, &kept, problem, &core))
 }
 
+/// So often it is tried to place some; what that does not reach is left.
+const TRIALS: u32 = 60;
 /// Of so few an exact search takes little time.
 const FEW: usize = 12;
 
@@ -49,22 +50,29 @@ pub(super) fn core(problem: &Problem) -> BTreeSet<usize> {
     free.demands.iter_mut().for_each(|demand| demand.candidates.retain(|one| !is_counted[*one]));
     let can_be =
         |set: &Vec<usize>| set.iter().all(|demand| !free.demands[*demand].candidates.is_empty());
-    let sets: Vec<Vec<usize>> = sets(problem).into_iter().filter(can_be).collect();
+    let pairs = reduce::apart(problem).chain(reduce::same_sites(problem));
+    let is_asked = |set: &Vec<usize>| {
+        set.iter().any(|demand| problem.demands[*demand].amount != Amount::Replicas(0))
+    };
+    let sets = reduce::connected(problem, pairs).into_iter().filter(is_asked).filter(can_be);
+    let sets: Vec<Vec<usize>> = sets.collect();
     let mut aside = BTreeSet::new();
-    set_aside(&free, &sets, &mut aside);
+    set_aside(&free, &sets, &mut aside, &mut { TRIALS });
     &all - &aside
 }
 
 /// Sets aside those that can be placed: all at once, or else by halves.
-fn set_aside(free: &Problem, sets: &[Vec<usize>], aside: &mut BTreeSet<usize>) {
+fn set_aside(free: &Problem, sets: &[Vec<usize>], aside: &mut BTreeSet<usize>, trials: &mut u32) {
+    let Some(left) = trials.checked_sub(1) else { return };
+    *trials = left;
     let asked: BTreeSet<usize> = sets.iter().flatten().copied().collect();
     let some = only(free, &asked);
     if asked.is_empty() || large::some(&some, &reduce::groups(&some)).is_some() {
         aside.extend(asked);
     } else if sets.len() > 1 {
         let (first, second) = sets.split_at(sets.len() / 2);
-        set_aside(free, first, aside);
-        set_aside(free, second, aside);
+        set_aside(free, first, aside, trials);
+        set_aside(free, second, aside, trials);
     }
 }
 
@@ -77,21 +85,6 @@ pub(super) fn only(problem: &Problem, demands: &BTreeSet<usize>) -> Problem {
         }
     }
     some
-}
-
-/// Demands that are tied to each other by rules on two of them.
-fn sets(problem: &Problem) -> Vec<Vec<usize>> {
-    let mut union = UnionFind::new(problem.demands.len());
-    for [one, other] in reduce::apart(problem).chain(reduce::same_sites(problem)) {
-        union.union(one, other);
-    }
-    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for demand in 0..problem.demands.len() {
-        if problem.demands[demand].amount != Amount::Replicas(0) {
-            sets.entry(union.find(demand)).or_default().push(demand);
-        }
-    }
-    sets.into_values().collect()
 }
 
 fn is_shared(rule: &Rule) -> bool {

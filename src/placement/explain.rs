@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleetform_contract::{Address, Offering};
 use serde::Serialize;
 
-use super::{Flow, Placement, Seats, relax, solve, traffic};
+use super::{Flow, Placement, Seats, check, relax, solve, traffic};
 use crate::problem::{Candidate, Demand, Limit, Problem, Rule, requests};
 
 /// Next best places that are looked for.
@@ -219,7 +219,8 @@ fn alternatives(
         let seats = seats_of(&other, &asked.workload);
         avoided.extend(offerings_of(problem, &seats));
         found.push(Alternative {
-            extra_month: other.objective_month() - placement.objective_month(),
+            // What was found without the offering may be a little better by chance.
+            extra_month: (other.objective_month() - placement.objective_month()).max(0.0),
             moves: moved(placement, &other).into_iter().filter(|n| *n != asked.workload).collect(),
             seats,
         });
@@ -241,7 +242,8 @@ fn reliefs(problem: &Problem, placement: &Placement) -> Vec<Relief> {
         for more in steps(problem, placement, limit) {
             let Ok(relaxed) = solve(&problem.relaxed(index, more)) else { continue };
             let saving_month = placement.objective_month() - relaxed.objective_month();
-            if saving_month > NOTHING {
+            // What keeps the limit is no worth of it: a better placement was to be had anyway.
+            if saving_month > NOTHING && check(problem, &relaxed).is_err() {
                 reliefs.push(Relief {
                     limit: relax::words(problem, limit),
                     place: limit.origin.place.clone(),

@@ -197,8 +197,12 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
             let free = Problem { last: None, ..problem.clone() };
             return solve(&free);
         }
-        within_budget(problem, &quick)?;
-        return Ok(quick);
+        match within_budget(problem, &quick) {
+            Ok(()) => return Ok(quick),
+            // What is cheaper by so little, an exact search may find.
+            Err(_) if pairs(problem) <= MODEST && may_be_within_budget(problem, &quick) => {}
+            Err(errors) => return Err(errors),
+        }
     }
     if is_large(problem)
         && let Some(error) = clash::told(problem)
@@ -211,6 +215,8 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
 
 /// Problems with fewer pairs of a workload and an offering go to the exact search alone.
 const LARGE: usize = 1_000;
+/// With up to so many, an exact search is worth its time where all depends on it.
+const MODEST: usize = 3_000;
 
 fn is_large(problem: &Problem) -> bool {
     pairs(problem) > LARGE
@@ -240,7 +246,8 @@ fn solve_among(
     let Cheapest { mut formulation, packed, cost } = cheapest;
     let bound_month = packed.bound;
     let mut packing_cuts = packed.cuts;
-    let chosen = preferred(&mut formulation, packed, cost, TIE_NODES, &mut packing_cuts);
+    let effort = Effort { nodes: TIE_NODES, ..search::effort(&formulation) };
+    let chosen = preferred(&mut formulation, packed, cost, effort, &mut packing_cuts);
     let mut placement = settle::placement(&formulation, &chosen);
     let objective_month = placement.objective_month();
     let moves_month = moves::charged_month(problem, &placement);
@@ -281,6 +288,14 @@ fn within_budget(problem: &Problem, placement: &Placement) -> Result<(), Vec<Dia
     Ok(())
 }
 
+/// Whether what is proven leaves room for a placement within the budget.
+fn may_be_within_budget(problem: &Problem, placement: &Placement) -> bool {
+    problem.limits.iter().all(|limit| match limit.rule {
+        Rule::Budget { max_month } => placement.proof.bound_month <= max_month,
+        _ => true,
+    })
+}
+
 /// How near to the best of its equals a large placement has to be.
 const TIE_GAP: f64 = 5e-3;
 /// Nodes of the search for that.
@@ -294,14 +309,13 @@ fn preferred(
     formulation: &mut Formulation,
     cheapest: Packed,
     cost: f64,
-    nodes: i32,
+    mut effort: Effort,
     packing_cuts: &mut u32,
 ) -> Packed {
     let terms = formulation.cost.iter().copied().enumerate().filter(|(_, cost)| *cost != 0.0);
     let terms: Vec<(usize, f64)> = terms.collect();
     // Room for the rounding of sums, far below a cent.
     formulation.model.row(terms, Sense::AtMost, cost + 1e-6 + cost * 1e-10);
-    let mut effort = Effort { nodes, ..search::effort(formulation) };
     if !search::is_small(formulation) {
         effort.gap = TIE_GAP;
         formulation.close_unused_sites(&cheapest.nodes);

@@ -13,11 +13,13 @@
 //!
 //! [`Location::round_trip_ms`]: fleetform_contract::Location::round_trip_ms
 
-use super::{Placement, is_large, moves, proof, reduce, search, solve, within_budget};
+use super::{MODEST, Placement, moves, pairs, proof, reduce, search, solve, within_budget};
 use crate::config::ObjectiveWeights;
 use crate::diagnostic::Diagnostic;
 use crate::problem::{Amount, Candidate, Ceiling, Demand, Problem, Rule};
 
+/// So few workloads have few points on their hull, and under ceilings more.
+const FEW: usize = 4;
 /// What one of the other end may cost at the nearest (or cleanest) point, as a multiple of its mean over the whole front.
 const STEEP: f64 = 10.0;
 /// So often for each point two ends are weighed at most.
@@ -108,7 +110,8 @@ pub fn pareto(problem: &Problem, end: End, points: u32) -> Result<Vec<Point>, Ve
         demand.rules.latency.is_some() && matches!(demand.amount, Amount::Load(_))
     };
     let is_sum = end == End::Carbon || !problem.demands.iter().any(is_load);
-    let mut front = match is_large(problem) && is_sum {
+    let is_many = problem.demands.len() > FEW && pairs(problem) > MODEST;
+    let mut front = match is_many && is_sum {
         true => weighed(problem, end, points, cheapest)?,
         false => under_ceilings(problem, end, points, cheapest)?,
     };

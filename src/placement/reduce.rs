@@ -36,6 +36,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleetform_contract::Market;
+use petgraph::unionfind::UnionFind;
 
 use super::moves;
 use crate::config::SpreadOver;
@@ -120,6 +121,22 @@ pub(super) fn same_sites(problem: &Problem) -> impl Iterator<Item = [usize; 2]> 
         Rule::SameSites { demands } => Some(demands),
         _ => None,
     })
+}
+
+/// All demands in sets that pairs tie together, each ascending.
+pub(super) fn connected(
+    problem: &Problem,
+    pairs: impl Iterator<Item = [usize; 2]>,
+) -> Vec<Vec<usize>> {
+    let mut union = UnionFind::new(problem.demands.len());
+    for [one, other] in pairs {
+        union.union(one, other);
+    }
+    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for demand in 0..problem.demands.len() {
+        sets.entry(union.find(demand)).or_default().push(demand);
+    }
+    sets.into_values().collect()
 }
 
 /// Whatever else of a demand's needs costs or counts: charges by cloud, and CPUs as capacity counts them.

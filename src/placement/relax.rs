@@ -153,7 +153,7 @@ pub(super) fn over_budget(
     cost: f64,
     bound: f64,
 ) -> Diagnostic {
-    let cheapest = if bound > max_month {
+    let cheapest = if bound > max_month && cost - bound < 0.005 {
         format!("the cheapest possible placement costs {} a month", dollars(cost))
     } else {
         format!(

@@ -149,6 +149,8 @@ pub(super) fn best(
         let start = start.filter(|start| start.len() == weights.len());
         let (values, solved_bound) = match formulation.model.minimise(&weights, start, effort) {
             Outcome::Solved { values, bound } => (values, bound),
+            // What was found with more nodes is the best then.
+            Outcome::Infeasible | Outcome::Unsolved(_) if least.is_some() => break,
             Outcome::Infeasible if proven => return Found::Infeasible,
             Outcome::Infeasible => {
                 return Found::Unsolved("no packing was found within the limit on work".to_owned());
@@ -258,6 +260,10 @@ impl Formulation<'_> {
             }
             Some(counts)
         };
+        let is_kept = |id: &String| (0..self.kept.len()).any(|one| self.candidate(one).id == *id);
+        if !known.rentals.keys().all(is_kept) {
+            return None;
+        }
         let nodes = (0..self.kept.len()).map(|place| {
             let rental = known.rentals.get(&self.candidate(place).id);
             rental.map_or(Some(Vec::new()), |rental| rental.nodes.iter().map(counts).collect())

@@ -134,8 +134,7 @@ impl Waits<'_> {
         });
         if super::is_large(&some) && large::is_known(&some, &groups) {
             return match budget {
-                Some(budget) => large::placement(&some, &groups)
-                    .is_some_and(|placement| placement.cost.total_month <= budget),
+                Some(budget) => large::is_within(&some, &groups, budget),
                 None => large::some(&some, &groups).is_some(),
             };
         }

@@ -116,10 +116,10 @@ impl<'a> Rises<'a> {
 
 /// Whether a saving is there for a reason: at the prices of the last placement it would not be, or it is more than chance.
 /// What runs is not the best placement, and one that was as good before is no reason to move.
-fn is_due(problem: &Problem, rises: &Rises, now: &Placement, found: &Placement) -> bool {
+pub(super) fn is_due(problem: &Problem, rises: &Rises, now: &Placement, found: &Placement) -> bool {
     let saves = objective(now) - objective(found);
     let rise = rises.of_all(problem, now) - rises.of_all(problem, found);
-    saves > CHANCE * now.objective_month() || saves < rise
+    problem.move_penalty == 0.0 || saves > CHANCE * now.objective_month() || saves < rise
 }
 
 /// Groups that one placement has for less than another, by more than a move is charged, those that save most first: those

@@ -17,7 +17,7 @@
 //!
 //! Demands that must be apart and are not give way (`apart`); those that must be at the same sites are asked for at few
 //! (`together`); those that call each other are drawn together (`near`). Weights of models count where they are needed
-//! (`stored`). Where some must be apart and others at the same sites, the general way is taken.
+//! (`stored`).
 
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ mod together;
 mod whole;
 
 use apart::Leaves;
-use continued::Stays;
+use continued::{Rises, Stays};
 use cover::Cover;
 use fill::{Market, Node, Taken};
 use improve::Near;
@@ -80,7 +80,7 @@ pub(super) struct Tries {
     pub bounded: bool,
     /// Nodes as a program counts them.
     pub counted: bool,
-    /// Runs of improving what the quick way finds, and what counted nodes lead to. More of them follow only where more than
+    /// Runs of improving what the quick way finds, and what counted nodes lead to; without any, whatever is placed will do. More of them follow only where more than
     /// this part of the objective is left to the bound.
     pub runs: [(usize, f64); 2],
     /// How near the bound is good enough, as a part of the objective.
@@ -88,6 +88,10 @@ pub(super) struct Tries {
 }
 
 impl Tries {
+    fn is_any_enough(&self) -> bool {
+        self.runs[0].0 == 0
+    }
+
     fn of(groups: usize) -> Tries {
         let quick = groups <= FEW;
         Tries {
@@ -115,18 +119,30 @@ enum Aim {
 
 /// The placement of a large problem; `None` where this way does not apply or finds none.
 pub(super) fn placement(problem: &Problem, groups: &[Group]) -> Option<Placement> {
+    let placed = |problem: &Problem, tries: &Tries| {
+        Some(kernel::improved(problem, groups, tried(problem, groups, tries)?))
+    };
     let tries = Tries::of(groups.len());
-    let found = tried(problem, groups, &tries)?;
-    let found = by_list(problem, groups, &tries, found);
-    Some(kernel::improved(problem, groups, found))
+    let found = placed(problem, &tries)?;
+    // Where rate cards take the place of list prices, nodes and sites cost nothing.
+    if problem.rate_cards.is_empty() || problem.cost_weight() == 0.0 {
+        return Some(found);
+    }
+    let other = placed(&listed(problem), &Tries { bounded: false, ..tries });
+    Some(other.and_then(|other| lower(problem, groups, &found, &other)).unwrap_or(found))
 }
 
-/// Where rate cards take the place of list prices, nodes and sites cost nothing: of what costs the same, what has low list
-/// prices.
-fn by_list(problem: &Problem, groups: &[Group], tries: &Tries, found: Placement) -> Placement {
-    if problem.rate_cards.is_empty() {
-        return found;
-    }
+/// Whether there is a placement that costs no more.
+pub(super) fn is_within(problem: &Problem, groups: &[Group], most_month: f64) -> bool {
+    let Some(found) = tried(problem, groups, &Tries::of(groups.len())) else { return false };
+    let is_within = |one: &Placement| one.cost.total_month <= most_month;
+    is_within(&found)
+        || found.proof.bound_month <= most_month
+            && is_within(&kernel::improved(problem, groups, found))
+}
+
+/// The problem in which list prices count a little where rate cards take their place.
+fn listed(problem: &Problem) -> Problem {
     let mut listed = problem.clone();
     for one in &mut listed.candidates {
         if problem.rate_cards.contains_key(&one.offering.cloud) {
@@ -136,18 +152,42 @@ fn by_list(problem: &Problem, groups: &[Group], tries: &Tries, found: Placement)
     for price in listed.sites.values_mut().filter(|price| price.price_month == 0.0) {
         price.price_month = LISTED * price.list_month;
     }
-    let tries = Tries { bounded: false, ..*tries };
-    let other = tried(&listed, groups, &tries).and_then(|other| {
-        let used = (0..problem.candidates.len())
-            .filter(|index| other.rentals.contains_key(&problem.candidates[*index].id));
-        let formulation = Formulation::loose(problem, groups, used.collect());
-        let packed = formulation.packed(&other, Vec::new())?;
-        Some(charged(&formulation, &packed))
-    });
-    match other.filter(|other| objective(other) <= objective(&found) + 1e-6) {
-        Some(other) => with_bound(other, found.proof.bound_month),
-        None => found,
-    }
+    listed
+}
+
+/// The other placement as one of this problem, if it costs and moves no more, and its list prices are lower.
+fn lower(
+    problem: &Problem,
+    groups: &[Group],
+    found: &Placement,
+    other: &Placement,
+) -> Option<Placement> {
+    let used = (0..problem.candidates.len())
+        .filter(|index| other.rentals.contains_key(&problem.candidates[*index].id));
+    let formulation = Formulation::loose(problem, groups, used.collect());
+    let packed = formulation.packed(other, Vec::new())?;
+    let other = charged(&formulation, &packed);
+    let list = |placement: &Placement| -> f64 {
+        let rentals = placement.rentals.values();
+        rentals.map(|rental| rental.nodes.len() as f64 * rental.offering.price_hour).sum()
+    };
+    let is_lower = objective(&other) < objective(found) - 1e-6
+        || objective(&other) <= objective(found) + 1e-6
+            && given_up(problem, &other) <= given_up(problem, found)
+            && list(&other) < list(found);
+    let is_sound = || check_by(problem, &other, limits(problem)).is_ok();
+    (is_lower && is_sound()).then(|| with_bound(other, found.proof.bound_month))
+}
+
+/// How many replicas of the last placement are not where they were.
+fn given_up(problem: &Problem, placement: &Placement) -> u32 {
+    let Some(last) = &problem.last else { return 0 };
+    let now = placement.by_workload();
+    let there = |workload: &str, offering: &str| {
+        now.get(workload).and_then(|seats| seats.get(offering)).copied().unwrap_or(0)
+    };
+    let seats = last.seats.iter();
+    seats.map(|one| one.replicas.saturating_sub(there(&one.workload, &one.offering))).sum()
 }
 
 /// The same. What must be at the same sites is asked for at some alone; the bound is that of all.
@@ -159,7 +199,8 @@ pub(super) fn tried(problem: &Problem, groups: &[Group], tries: &Tries) -> Optio
     let sets = together::sets(&scene, &prices, &open)?;
     // Where nodes are not counted, a bound on these would serve nothing.
     let again = Tries { bounded: tries.bounded && tries.counted, ..*tries };
-    let placement = together::placed(&scene, &sets, |groups| parted(problem, groups, &again))?;
+    let ask = |groups: &[Group]| parted(problem, groups, &again);
+    let placement = together::placed(&scene, &sets, tries.is_any_enough(), ask)?;
     let mut bound = prices.bound(&scene);
     if tries.bounded && !is_near(objective(&placement), bound, tries.near) {
         bound = proven(&scene, &prices, &open, bound);
@@ -267,6 +308,9 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         let parts = parts::priced(&scene, &prices, &open)?;
         let market = Market::new(&scene, parts, &prices, &cover.kept);
         let (nodes, taken) = market.fill(Vec::new(), market.untaken())?;
+        if tries.is_any_enough() {
+            return sound((market.parts, nodes));
+        }
         let near = Near { bound, part: tries.near, runs: tries.runs[0] };
         sound(improve::improved(&market, &nodes, &taken, near))
     };
@@ -321,6 +365,13 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
     if problem.last.is_some() && !is_near(&found, bound) {
         found.extend(mixtures(&scene, &found, stay));
     }
+    // All that is made afresh has to have a reason as well.
+    if problem.last.is_some() && found.len() > 1 {
+        let rises = Rises::since_last(problem);
+        let stays = found.remove(0);
+        found.retain(|one| continued::is_due(problem, &rises, &stays, one));
+        found.insert(0, stays);
+    }
     // What costs the same stays.
     least(found).map(|mut best| {
         debug_assert!(bound <= objective(&best) * (1.0 + 1e-9) + 1e-6, "{bound} {:?}", best.proof);
@@ -371,7 +422,7 @@ pub(super) fn is_known(problem: &Problem, groups: &[Group]) -> bool {
 /// Some placement, whatever it costs, where one is found at once.
 pub(super) fn some(problem: &Problem, groups: &[Group]) -> Option<Placement> {
     let tries =
-        Tries { quick: true, bounded: false, counted: false, runs: [(1, 1.0); 2], near: 1.0 };
+        Tries { quick: true, bounded: false, counted: false, runs: [(0, 1.0); 2], near: 1.0 };
     tried(problem, groups, &tries)
 }
 

@@ -10,7 +10,7 @@ use super::scene::{Part, Rules, Scene, Serves, level};
 use super::whole::Whole;
 use crate::config::SpreadOver;
 use crate::placement::reduce;
-use crate::problem::Amount;
+use crate::problem::{Amount, Rule};
 
 /// At how many sites a program may have what asks for one, by what it is solved for.
 const SITES_OF_BOUND: usize = 5;
@@ -34,9 +34,18 @@ pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
     for group in 0..scene.groups.len() {
         let whole = scene.part(group);
         let rules = scene.rules(group);
+        let is_mine = |demand: usize| scene.groups[group].demands.contains(&demand);
         let is_paired = scene.groups[group].demands.iter().any(|demand| paired.contains(demand));
         let is_sited = rules.together || is_paired;
-        let told = rules.spread_over().chain(is_sited.then_some(SpreadOver::Region));
+        // Also what other rules of it say already: those may have to give way.
+        let told = scene.problem.limits.iter().filter_map(|limit| match limit.rule {
+            Rule::ZoneMin { demand, .. } => is_mine(demand).then_some(SpreadOver::Zone),
+            Rule::SpreadMin { demand, over, .. }
+            | Rule::SpreadShare { demand, over, .. }
+            | Rule::LoadElsewhere { demand, over, .. } => is_mine(demand).then_some(over),
+            _ => None,
+        });
+        let told = told.chain(is_sited.then_some(SpreadOver::Region));
         // Sites are parts of clouds, and zones of sites.
         // A limit on spot may have to give way.
         let off_spot =

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use petgraph::unionfind::UnionFind;
-
+use super::continued::{Rises, is_due};
 use super::prices::Prices;
 use super::scene::{Part, Scene};
 use super::{HANDFUL, objective, parts};
@@ -16,16 +15,9 @@ use crate::problem::Problem;
 
 /// Sets of demands that must be at the same sites, each ascending.
 pub(super) fn components(problem: &Problem) -> Vec<Vec<usize>> {
-    let mut union = UnionFind::new(problem.demands.len());
-    for [one, other] in reduce::same_sites(problem) {
-        union.union(one, other);
-    }
-    let mut sets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    let paired: BTreeSet<usize> = reduce::same_sites(problem).flatten().collect();
-    for demand in paired {
-        sets.entry(union.find(demand)).or_default().push(demand);
-    }
-    sets.into_values().collect()
+    let mut sets = reduce::connected(problem, reduce::same_sites(problem));
+    sets.retain(|set| set.len() > 1);
+    sets
 }
 
 /// Sites of a set at which it is tried, by each order.
@@ -132,6 +124,7 @@ fn held(scene: &Scene, demands: &[usize]) -> BTreeSet<usize> {
 pub(super) fn placed(
     scene: &Scene,
     sets: &[Set],
+    is_any_enough: bool,
     ask: impl Fn(&[Group]) -> Option<Placement>,
 ) -> Option<Placement> {
     let is_apart = |chosen: &[usize]| {
@@ -149,17 +142,22 @@ pub(super) fn placed(
         Some((chosen, found))
     });
     let (mut chosen, mut best) = first?;
-    if scene.groups.len() > HANDFUL {
+    if is_any_enough || scene.groups.len() > HANDFUL {
         return Some(best);
     }
+    let rises = Rises::since_last(scene.problem);
     let tries = (1..most).flat_map(|option| (0..sets.len()).map(move |set| (option, set)));
     let tries = tries.filter(|(option, set)| *option < sets[*set].options.len());
     for (option, set) in tries.take(ASKED) {
         let before = std::mem::replace(&mut chosen[set], option);
         let found = is_apart(&chosen).then(|| ask(&gathered(scene, sets, &chosen))).flatten();
-        match found {
-            Some(found) if objective(&found) < objective(&best) - 1e-6 => best = found,
-            _ => chosen[set] = before,
+        let is_better = |found: &Placement| {
+            objective(found) < objective(&best) - 1e-6
+                && (scene.problem.last.is_none() || is_due(scene.problem, &rises, &best, found))
+        };
+        match found.filter(is_better) {
+            Some(found) => best = found,
+            None => chosen[set] = before,
         }
     }
     Some(best)
