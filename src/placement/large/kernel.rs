@@ -25,12 +25,14 @@ const MUCH: f64 = 8e-3;
 /// Up to so many pairs, or so few workloads.
 const SMALL: usize = 3_000;
 const FEW: usize = 4;
+/// … as long as zones do not make them so many that the relaxation takes long.
+const MANY_ZONES: usize = 30_000;
 
 /// Prices that all moved by up to 2 % bring so much of what moves are charged at a `move_penalty` of 5 %: 1.02 / 0.98 is 1.041.
 const CALM: f64 = 0.15;
 /// A saving that is a reason by itself, as a part of the objective: prices that moved by up to 2 % brought 0.2 % at most in 40
 /// stacks of 3 to 30 services.
-const WORTH: f64 = 4e-3;
+const WORTH: f64 = 1e-2;
 
 /// Sites beside those in use that each workload could be at.
 const SITES: usize = 3;
@@ -46,7 +48,10 @@ struct Extent {
 const BY_PRICES: Extent = Extent { columns: 500, nodes: 50, gap: 2e-3 };
 const BY_EXTRA: Extent = Extent { columns: 600, nodes: 50, gap: 5e-4 };
 /// A program with so many times as many columns is not solved.
-const MANY: usize = 5;
+const MANY: usize = 4;
+/// So often a program is made anew around what the one before found, as long as that is better by such a part.
+const STEPS: usize = 4;
+const STEP: f64 = 2e-3;
 /// So often a solution that no nodes hold is excluded.
 const ROUNDS: u32 = 8;
 /// Nodes of the search among what costs the same.
@@ -54,12 +59,20 @@ const TIES: i32 = 50;
 
 /// The same or a better placement, with the same or a higher bound.
 pub(super) fn improved(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
-    let is_small = pairs(problem) <= SMALL || problem.demands.len() <= FEW;
+    let pairs = pairs(problem);
+    let is_small = pairs <= SMALL || problem.demands.len() <= FEW && pairs <= MANY_ZONES;
     let near = if is_small { NEAR } else { MUCH };
     let is_enough = |one: &Placement| is_near(objective(one), one.proof.bound_month, near);
     let mut known = known;
     if groups.len() <= HANDFUL && !is_enough(&known) {
-        known = by_prices(problem, groups, known);
+        // What is next to a better placement may be better still.
+        for _ in 0..STEPS {
+            let before = objective(&known);
+            known = by_prices(problem, groups, known);
+            if is_enough(&known) || objective(&known) > before * (1.0 - STEP) {
+                break;
+            }
+        }
         if is_small && !is_enough(&known) {
             known = by_extra(problem, groups, known);
         }

@@ -24,6 +24,8 @@ pub(super) fn components(problem: &Problem) -> Vec<Vec<usize>> {
 const BEST: usize = 2;
 /// So many other options are tried, one set at a time, where workloads are few.
 const ASKED: usize = 12;
+/// … with so many pairs of a workload and an offering in all.
+const WORK: usize = 1_000_000;
 
 /// Demands that must be at the same sites, as groups, and some sites where they can be, the best first: as few as their
 /// rules allow, or those where they run.
@@ -148,7 +150,10 @@ pub(super) fn placed(
     let rises = Rises::since_last(scene.problem);
     let tries = (1..most).flat_map(|option| (0..sets.len()).map(move |set| (option, set)));
     let tries = tries.filter(|(option, set)| *option < sets[*set].options.len());
-    for (option, set) in tries.take(ASKED) {
+    // Where each takes long, fewer are worth it.
+    let pairs: usize = scene.groups.iter().map(|group| group.candidates.len()).sum();
+    let asked = (WORK / pairs.max(1)).clamp(1, ASKED);
+    for (option, set) in tries.take(asked) {
         let before = std::mem::replace(&mut chosen[set], option);
         let found = is_apart(&chosen).then(|| ask(&gathered(scene, sets, &chosen))).flatten();
         let is_better = |found: &Placement| {
