@@ -89,6 +89,12 @@ fn carbon_kg(problem: &Problem, placement: &Placement) -> f64 {
     emitted.sum()
 }
 
+fn no_latency() -> Diagnostic {
+    let detail = "No workload says where it is asked from, so none is nearer than another.";
+    Diagnostic::error("No latency to weigh", detail)
+        .hint("add `latency` with `from` and `max` to the `placement` of a service")
+}
+
 /// At most so many points of the front, those with least of the other end first. Fewer where several ceilings
 /// lead to one.
 ///
@@ -96,14 +102,12 @@ fn carbon_kg(problem: &Problem, placement: &Placement) -> f64 {
 /// Those of [`solve`](solve()); and that no workload says where it is asked from.
 pub fn pareto(problem: &Problem, end: End, points: u32) -> Result<Vec<Point>, Vec<Diagnostic>> {
     let problem = &Problem { weights: None, ..problem.clone() };
+    let is_said = problem.demands.iter().any(|demand| demand.rules.latency.is_some());
+    if end == End::Latency && !is_said {
+        return Err(vec![no_latency()]);
+    }
     let cheapest = solve(problem)?;
-    let Some(most) = end.of(problem, &cheapest) else {
-        let detail = "No workload says where it is asked from, so none is nearer than another.";
-        return Err(vec![
-            Diagnostic::error("No latency to weigh", detail)
-                .hint("add `latency` with `from` and `max` to the `placement` of a service"),
-        ]);
-    };
+    let Some(most) = end.of(problem, &cheapest) else { return Err(vec![no_latency()]) };
     let cheapest = Point { amount: most, placement: cheapest };
     // The mean of a load's replicas is no sum: how many there are is not known.
     let is_load = |demand: &Demand| {
