@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::search::{self, Failed};
 use super::{large, reduce, relax};
 use crate::diagnostic::Diagnostic;
-use crate::problem::{Amount, Limit, Problem, Rule};
+use crate::problem::{Amount, Problem, Rule};
 
 /// Why a large problem has no solution, if that can be told from few demands and few candidates.
 pub(super) fn told(problem: &Problem) -> Option<Diagnostic> {
@@ -39,14 +39,17 @@ const FEW: usize = 12;
 
 /// The demands that are left; all of them where that is not known.
 pub(super) fn core(problem: &Problem) -> BTreeSet<usize> {
-    let all: BTreeSet<usize> = (0..problem.demands.len()).collect();
+    let all = relax::all(problem);
     let is_budgeted = problem.limits.iter().any(|limit| matches!(limit.rule, Rule::Budget { .. }));
     if problem.ceiling.is_some() || (problem.weights.is_some() && is_budgeted) {
         return all;
     }
-    let is_counted = counted(problem);
+    let candidates = problem.candidates.iter().enumerate();
+    let is_counted = candidates.map(|(index, candidate)| {
+        problem.limits.iter().any(|limit| reduce::counts(&limit.rule, index, candidate))
+    });
+    let is_counted: Vec<bool> = is_counted.collect();
     let mut free = Problem { last: None, weights: None, ..problem.clone() };
-    free.limits.retain(|limit| !is_shared(&limit.rule));
     free.demands.iter_mut().for_each(|demand| demand.candidates.retain(|one| !is_counted[*one]));
     let can_be =
         |set: &Vec<usize>| set.iter().all(|demand| !free.demands[*demand].candidates.is_empty());
@@ -85,40 +88,4 @@ pub(super) fn only(problem: &Problem, demands: &BTreeSet<usize>) -> Problem {
         }
     }
     some
-}
-
-fn is_shared(rule: &Rule) -> bool {
-    matches!(
-        rule,
-        Rule::Quota { .. }
-            | Rule::CapacityGpus { .. }
-            | Rule::CapacityCpus { .. }
-            | Rule::CapacityNodes { .. }
-            | Rule::Nodes { .. }
-            | Rule::Budget { .. }
-    )
-}
-
-/// By candidate: whether a limit counts what several demands have there.
-pub(super) fn counted(problem: &Problem) -> Vec<bool> {
-    let mut is_counted = vec![false; problem.candidates.len()];
-    for Limit { rule, .. } in &problem.limits {
-        match rule {
-            Rule::Nodes { candidate, .. } => is_counted[*candidate] = true,
-            Rule::CapacityGpus { cloud, .. }
-            | Rule::CapacityCpus { cloud, .. }
-            | Rule::CapacityNodes { cloud, .. } => {
-                let there = problem.candidates.iter().zip(&mut is_counted);
-                let there = there.filter(|(one, _)| one.offering.cloud == *cloud);
-                there.for_each(|(_, is_counted)| *is_counted = true);
-            }
-            Rule::Quota { .. } => {
-                let there = problem.candidates.iter().zip(&mut is_counted);
-                let there = there.filter(|(one, _)| rule.counts_gpus_of(one));
-                there.for_each(|(_, is_counted)| *is_counted = true);
-            }
-            _ => {}
-        }
-    }
-    is_counted
 }

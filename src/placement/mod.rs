@@ -13,7 +13,7 @@ use fleetform_contract::Offering;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
-use crate::problem::{Problem, Rule};
+use crate::problem::{Limit, Problem, Rule};
 
 mod check;
 mod clash;
@@ -192,16 +192,15 @@ pub fn solve(problem: &Problem) -> Result<Placement, Vec<Diagnostic>> {
         false => None,
     };
     if let Some(quick) = quick {
+        let Some(over) = over_budget(problem, &quick) else { return Ok(quick) };
         // What must be saved must be moved, whatever a move is charged.
-        if problem.last.is_some() && within_budget(problem, &quick).is_err() {
+        if problem.last.is_some() {
             let free = Problem { last: None, ..problem.clone() };
             return solve(&free);
         }
-        match within_budget(problem, &quick) {
-            Ok(()) => return Ok(quick),
-            // What is cheaper by so little, an exact search may find.
-            Err(_) if pairs(problem) <= MODEST && may_be_within_budget(problem, &quick) => {}
-            Err(errors) => return Err(errors),
+        // What is cheaper by so little, an exact search may find.
+        if pairs(problem) > MODEST || quick.proof.bound_month > over.max_month {
+            return Err(vec![over.told(problem, &quick)]);
         }
     }
     if is_large(problem)
@@ -248,18 +247,17 @@ fn solve_among(
     let mut packing_cuts = packed.cuts;
     let effort = Effort { nodes: TIE_NODES, ..search::effort(&formulation) };
     let chosen = preferred(&mut formulation, packed, cost, effort, &mut packing_cuts);
-    let mut placement = settle::placement(&formulation, &chosen);
-    let objective_month = placement.objective_month();
-    let moves_month = moves::charged_month(problem, &placement);
-    placement.proof = proof(objective_month, moves_month, bound_month, packing_cuts);
+    let chosen = Packed { bound: bound_month, cuts: packing_cuts, ..chosen };
+    let placement = charged(&formulation, &chosen);
 
-    // What must be saved must be moved, whatever a move is charged.
-    let is_charged = problem.last.is_some() && problem.move_penalty > 0.0;
-    if is_charged && within_budget(problem, &placement).is_err() {
-        let free = Problem { move_penalty: 0.0, ..problem.clone() };
-        return solve_among(&free, groups, kept);
+    if let Some(over) = over_budget(problem, &placement) {
+        // What must be saved must be moved, whatever a move is charged.
+        if problem.last.is_some() && problem.move_penalty > 0.0 {
+            let free = Problem { move_penalty: 0.0, ..problem.clone() };
+            return solve_among(&free, groups, kept);
+        }
+        return Err(vec![over.told(problem, &placement)]);
     }
-    within_budget(problem, &placement)?;
     match check(problem, &placement) {
         Ok(()) => Ok(placement),
         Err(broken) => {
@@ -274,25 +272,36 @@ fn solve_among(
     }
 }
 
-fn within_budget(problem: &Problem, placement: &Placement) -> Result<(), Vec<Diagnostic>> {
-    for limit in &problem.limits {
-        if let Rule::Budget { max_month } = limit.rule
-            && placement.weighed.is_none()
-            && placement.cost.total_month > max_month + 1e-6
-        {
-            let Proof { objective_month, bound_month, .. } = placement.proof;
-            let error = relax::over_budget(problem, limit, max_month, objective_month, bound_month);
-            return Err(vec![error]);
-        }
-    }
-    Ok(())
+/// With what its moves are charged, and the packed solution's bound.
+fn charged(formulation: &Formulation, packed: &Packed) -> Placement {
+    let mut placement = settle::placement(formulation, packed);
+    let moves = moves::charged_month(formulation.problem, &placement);
+    placement.proof = proof(placement.objective_month(), moves, packed.bound, packed.cuts);
+    placement
 }
 
-/// Whether what is proven leaves room for a placement within the budget.
-fn may_be_within_budget(problem: &Problem, placement: &Placement) -> bool {
-    problem.limits.iter().all(|limit| match limit.rule {
-        Rule::Budget { max_month } => placement.proof.bound_month <= max_month,
-        _ => true,
+/// A budget that a placement exceeds.
+struct OverBudget<'a> {
+    limit: &'a Limit,
+    max_month: f64,
+}
+
+impl OverBudget<'_> {
+    /// Finds out what can be placed all the same, which takes time.
+    fn told(&self, problem: &Problem, placement: &Placement) -> Diagnostic {
+        let Proof { objective_month, bound_month, .. } = placement.proof;
+        relax::over_budget(problem, self.limit, self.max_month, objective_month, bound_month)
+    }
+}
+
+fn over_budget<'a>(problem: &'a Problem, placement: &Placement) -> Option<OverBudget<'a>> {
+    problem.limits.iter().find_map(|limit| match limit.rule {
+        Rule::Budget { max_month }
+            if placement.weighed.is_none() && placement.cost.total_month > max_month + 1e-6 =>
+        {
+            Some(OverBudget { limit, max_month })
+        }
+        _ => None,
     })
 }
 

@@ -13,7 +13,7 @@
 //!
 //! [`Location::round_trip_ms`]: fleetform_contract::Location::round_trip_ms
 
-use super::{MODEST, Placement, moves, pairs, proof, reduce, search, solve, within_budget};
+use super::{MODEST, Placement, moves, over_budget, pairs, proof, reduce, search, solve};
 use crate::config::ObjectiveWeights;
 use crate::diagnostic::Diagnostic;
 use crate::problem::{Amount, Candidate, Ceiling, Demand, Problem, Rule};
@@ -166,7 +166,7 @@ fn weighed(
 ) -> Result<Vec<Point>, Vec<Diagnostic>> {
     let bound = cheapest.placement.proof.bound_month;
     let weigh = |rate: Option<f64>| least_by(problem, end, rate, bound);
-    let fits = |point: &Point| within_budget(problem, &point.placement).is_ok();
+    let fits = |point: &Point| over_budget(problem, &point.placement).is_none();
     let objective = |point: &Point| point.placement.proof.objective_month;
     // What each of the other end costs between two points, if it costs anything.
     let rate = |less: &Point, more: &Point| {

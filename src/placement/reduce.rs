@@ -98,6 +98,16 @@ pub(super) fn groups(problem: &Problem) -> Vec<Group> {
     groups
 }
 
+/// By workload: its group.
+pub(super) fn group_of<'a>(problem: &'a Problem, groups: &[Group]) -> BTreeMap<&'a str, usize> {
+    let numbered = groups.iter().enumerate();
+    let each = numbered.flat_map(|(number, group)| {
+        let demands = group.demands.iter().map(|demand| &problem.demands[*demand]);
+        demands.map(move |demand| (demand.workload.as_str(), number))
+    });
+    each.collect()
+}
+
 /// The demands that a rule on two of them names.
 fn pair(rule: &Rule) -> impl Iterator<Item = usize> + use<> {
     let demands = match rule {
@@ -384,7 +394,7 @@ impl<'a> Cover<'a> {
 }
 
 /// Whether a limit counts what is on this candidate.
-fn counts(rule: &Rule, index: usize, candidate: &Candidate) -> bool {
+pub(super) fn counts(rule: &Rule, index: usize, candidate: &Candidate) -> bool {
     match rule {
         Rule::Quota { .. } => rule.counts_gpus_of(candidate),
         Rule::CapacityGpus { cloud, .. }

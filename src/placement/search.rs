@@ -7,7 +7,7 @@ use super::formulation::{Formulation, Overfull};
 use super::model::{Effort, Outcome, Sense};
 use super::moves;
 use super::packing::{Amounts, Counts, Packing, pack};
-use super::reduce::Group;
+use super::reduce::{self, Group};
 use crate::problem::Problem;
 
 /// Up to this many columns the search goes on until nothing is left to gain.
@@ -248,11 +248,7 @@ impl Formulation<'_> {
     /// A placement as a solution; `None` where it is none of this formulation's. It has no bound, and only the values that
     /// are given.
     pub fn packed(&self, known: &Placement, values: Vec<f64>) -> Option<Packed> {
-        let mut group_of: BTreeMap<&str, usize> = BTreeMap::new();
-        for (number, group) in self.groups.iter().enumerate() {
-            let demands = group.demands.iter().map(|demand| &self.problem.demands[*demand]);
-            group_of.extend(demands.map(|demand| (demand.workload.as_str(), number)));
-        }
+        let group_of = reduce::group_of(self.problem, self.groups);
         let counts = |node: &BTreeMap<String, u32>| {
             let mut counts = vec![0; self.groups.len()];
             for (workload, count) in node {

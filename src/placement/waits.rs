@@ -1,8 +1,8 @@
 //! Where not everything can be placed: what can, if the rest waits.
 //!
-//! Whatever limits do not clash for is admitted. The other workloads are admitted in the order of their names, each if it fits beside those before it: halves of
-//! the order first, so that few solves settle many. Of a workload that must wait, as many replicas are
-//! admitted as fit. A fixed number of solves is all that this is worth; what it does not reach waits.
+//! Whatever limits do not clash for is admitted. The other workloads are admitted in the order of their
+//! names, each if it fits beside those before it: halves of the order first, so that few solves settle
+//! many. Of a workload that must wait, as many replicas are admitted as fit. A fixed number of solves is all that this is worth; what it does not reach waits.
 
 use std::collections::BTreeSet;
 
@@ -23,8 +23,7 @@ pub(super) fn words(problem: &Problem, clashing: &BTreeSet<usize>) -> Option<Str
     // What runs now does not matter here.
     let problem = Problem { last: None, ..problem.clone() };
     let mut waits = Waits { admitted: vec![0; problem.demands.len()], problem: &problem, solves };
-    let mut others = relax::all(&problem);
-    others.retain(|demand| !clashing.contains(demand));
+    let others = &relax::all(&problem) - clashing;
     waits.admit(&others.into_iter().collect::<Vec<_>>());
     let clashing: Vec<usize> = clashing.iter().copied().collect();
     let (first, second) = clashing.split_at(clashing.len() / 2);

@@ -12,6 +12,7 @@ use super::scene::{Part, Scene, Serves, level};
 use super::{FEW, least, objective};
 use crate::placement::Placement;
 use crate::placement::packing::fitting;
+use crate::placement::reduce;
 use crate::problem::{Amount, HOURS_MONTH, Problem};
 
 /// Parts, and the nodes that they are on.
@@ -126,11 +127,7 @@ pub(super) fn is_due(problem: &Problem, rises: &Rises, now: &Placement, found: &
 /// whose prices have risen so far, and all.
 fn dear(scene: &Scene, rises: &Rises, now: &Placement, afresh: &Placement) -> [Vec<usize>; 2] {
     let problem = scene.problem;
-    let mut group_of = BTreeMap::new();
-    for (number, group) in scene.groups.iter().enumerate() {
-        let workloads = group.demands.iter().map(|demand| &problem.demands[*demand].workload);
-        group_of.extend(workloads.map(|workload| (workload.as_str(), number)));
-    }
+    let group_of = reduce::group_of(problem, scene.groups);
     let costs = |placement: &Placement, part: &dyn Fn(&str) -> f64| {
         let mut costs = vec![0.0; scene.groups.len()];
         for seats in &placement.seats {

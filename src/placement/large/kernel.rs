@@ -9,21 +9,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::continued::Rises;
 use super::scene::Scene;
-use super::{
-    HANDFUL, NEAR, Priced, charged, check_by, given_up, is_near, limits, objective, with_bound,
-};
+use super::{HANDFUL, NEAR, Priced, check_by, given_up, is_near, limits, objective, with_bound};
 use crate::config::SpreadOver;
 use crate::placement::formulation::Formulation;
 use crate::placement::model::Effort;
 use crate::placement::reduce::{self, Group};
 use crate::placement::search::{self, Found};
-use crate::placement::{self, Placement, moves, pairs};
+use crate::placement::{self, MODEST, Placement, charged, moves, pairs};
 use crate::problem::Problem;
 
 /// So much left to the bound is worth a program, as a part of the objective; of problems that are small less is.
 const MUCH: f64 = 8e-3;
-/// Up to so many pairs, or so few workloads.
-const SMALL: usize = 3_000;
+/// So few workloads are small …
 const FEW: usize = 4;
 /// … as long as zones do not make them so many that the relaxation takes long.
 const MANY_ZONES: usize = 30_000;
@@ -60,41 +57,47 @@ const TIES: i32 = 50;
 /// The same or a better placement, with the same or a higher bound.
 pub(super) fn improved(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
     let pairs = pairs(problem);
-    let is_small = pairs <= SMALL || problem.demands.len() <= FEW && pairs <= MANY_ZONES;
+    let is_small = pairs <= MODEST || problem.demands.len() <= FEW && pairs <= MANY_ZONES;
     let near = if is_small { NEAR } else { MUCH };
     let is_enough = |one: &Placement| is_near(objective(one), one.proof.bound_month, near);
     let mut known = known;
     if groups.len() <= HANDFUL && !is_enough(&known) {
-        // What is next to a better placement may be better still.
-        for _ in 0..STEPS {
-            let before = objective(&known);
-            known = by_prices(problem, groups, known);
-            if is_enough(&known) || objective(&known) > before * (1.0 - STEP) {
-                break;
-            }
-        }
-        if is_small && !is_enough(&known) {
-            known = by_extra(problem, groups, known);
-        }
+        known = by_prices(problem, groups, known, is_enough);
     }
-    match is_small {
-        true => preferred(problem, groups, known),
-        false => known,
+    if !is_small {
+        return known;
     }
+    let kept = reduce::undominated(problem, groups);
+    if groups.len() <= HANDFUL && !is_enough(&known) {
+        known = by_extra(problem, groups, &kept, known);
+    }
+    preferred(problem, groups, &kept, known)
 }
 
 /// Among the offerings that resource prices say are next to those in use.
-fn by_prices(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
+fn by_prices(
+    problem: &Problem,
+    groups: &[Group],
+    mut known: Placement,
+    is_enough: impl Fn(&Placement) -> bool,
+) -> Placement {
     let Some(priced) = Priced::new(problem, groups) else { return known };
-    let few = nearest(&priced, &known);
-    let (cheapest, _) = among(problem, groups, few, &known, BY_PRICES);
-    better(problem, known, cheapest, f64::NEG_INFINITY)
+    // What is next to a better placement may be better still.
+    for _ in 0..STEPS {
+        let before = objective(&known);
+        let few = nearest(&priced, &known);
+        let (cheapest, _) = among(problem, groups, few, &known, BY_PRICES);
+        known = better(problem, known, cheapest, f64::NEG_INFINITY);
+        if is_enough(&known) || objective(&known) > before * (1.0 - STEP) {
+            break;
+        }
+    }
+    known
 }
 
 /// Among the offerings that the linear relaxation says could be part of a cheaper placement.
-fn by_extra(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
-    let kept = reduce::undominated(problem, groups);
-    let whole = Formulation::new(problem, groups, kept.clone());
+fn by_extra(problem: &Problem, groups: &[Group], kept: &[usize], known: Placement) -> Placement {
+    let whole = Formulation::new(problem, groups, kept.to_vec());
     let Some(relaxed) = whole.model.relaxed(&whole.cost) else { return known };
     let extra = whole.extra(&relaxed.extra);
     drop(whole);
@@ -132,12 +135,11 @@ fn among(
 }
 
 /// Of what costs the same at the sites in use, what is preferred.
-fn preferred(problem: &Problem, groups: &[Group], known: Placement) -> Placement {
+fn preferred(problem: &Problem, groups: &[Group], kept: &[usize], known: Placement) -> Placement {
     let used: BTreeSet<usize> = in_use(problem, &known).collect();
     let site = |candidate: usize| problem.candidates[candidate].site.as_str();
     let open: BTreeSet<&str> = used.iter().map(|candidate| site(*candidate)).collect();
-    let kept = reduce::undominated(problem, groups).into_iter();
-    let kept = kept.filter(|candidate| open.contains(site(*candidate)));
+    let kept = kept.iter().copied().filter(|candidate| open.contains(site(*candidate)));
     let few = within(BY_PRICES.columns, groups, used.iter().copied().chain(kept));
     let mut formulation = Formulation::new(problem, groups, few.into_iter().collect());
     let values = formulation.start(&known);
@@ -170,18 +172,18 @@ fn better(
     with_bound(cheapest.unwrap_or(known), bound)
 }
 
-/// Whether a saving is there for a reason, or moves no more. What runs is not the best placement: where something better was to be had at the
-/// prices of then, moves aside, prices that moved a little may make its moves pay, and are no reason. It was not to
-/// be had, by as much as little changes count for; or it saves much.
+/// Whether a saving is there for a reason, or moves no more. What runs is not the best placement: where something better was
+/// to be had at the prices of then, moves aside, prices that moved a little may make its moves pay, and are no reason. It was
+/// not to be had, by as much as little changes count for; or it saves much.
 fn is_due(problem: &Problem, known: &Placement, found: &Placement) -> bool {
-    let rises = Rises::since_last(problem);
-    let rise = rises.of_all(problem, known) - rises.of_all(problem, found);
     let charge = found.proof.moves_month - known.proof.moves_month;
-    let saves = objective(known) - objective(found);
     let moves_no_more = || charge <= 1e-6 && given_up(problem, found) <= given_up(problem, known);
     if problem.move_penalty == 0.0 || moves_no_more() {
         return true;
     }
+    let rises = Rises::since_last(problem);
+    let rise = rises.of_all(problem, known) - rises.of_all(problem, found);
+    let saves = objective(known) - objective(found);
     saves + charge - rise <= CALM * charge || saves > WORTH * objective(known)
 }
 

@@ -28,7 +28,7 @@ use super::formulation::Formulation;
 use super::packing::Counts;
 use super::reduce::{self, Group};
 use super::search::Packed;
-use super::{Placement, moves, proof, settle};
+use super::{Placement, charged, proof};
 use crate::problem::{Limit, Problem, Rule};
 
 mod apart;
@@ -373,10 +373,9 @@ fn once(problem: &Problem, groups: &[Group], tries: &Tries) -> Option<Placement>
         found.insert(0, stays);
     }
     // What costs the same stays.
-    least(found).map(|mut best| {
+    least(found).map(|best| {
         debug_assert!(bound <= objective(&best) * (1.0 + 1e-9) + 1e-6, "{bound} {:?}", best.proof);
-        best.proof = proof(best.objective_month(), best.proof.moves_month, bound, 0);
-        best
+        with_bound(best, bound)
     })
 }
 
@@ -483,14 +482,6 @@ fn settled(problem: &Problem, groups: &[Group], parts: &[Part], contents: Vec<No
     }
     let packed = Packed { values: Vec::new(), seats, nodes, bound: 0.0, cuts: 0 };
     charged(&formulation, &packed)
-}
-
-/// With what its moves are charged.
-fn charged(formulation: &Formulation, packed: &Packed) -> Placement {
-    let mut placement = settle::placement(formulation, packed);
-    let moves = moves::charged_month(formulation.problem, &placement);
-    placement.proof = proof(placement.objective_month(), moves, packed.bound, packed.cuts);
-    placement
 }
 
 fn with_bound(mut placement: Placement, bound: f64) -> Placement {

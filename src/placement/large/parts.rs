@@ -46,10 +46,10 @@ pub(super) fn by_section(scene: &Scene) -> Vec<Part> {
             _ => None,
         });
         let told = told.chain(is_sited.then_some(SpreadOver::Region));
-        // Sites are parts of clouds, and zones of sites.
         // A limit on spot may have to give way.
         let off_spot =
             |part: Part| off_spot(scene, part.clone(), rules.spot).into_iter().chain([part]);
+        // Sites are parts of clouds, and zones of sites.
         let Some(over) = told.max_by_key(|over| level(*over)) else {
             parts.extend(off_spot(whole));
             continue;

@@ -230,12 +230,16 @@ fn rate_cards_do_not_bring_odd_machines_into_a_large_stack() {
     assert_eq!(placement.cost.sites_month.len(), 1, "{:?}", placement.cost);
 }
 
+fn zoned_loads() -> Problem {
+    let zoned = "  placement {\n    spread {\n      over = \"zone\"\n      min = 2\n    }\n  }\n  resources {";
+    let text = instances::loads(5, 1, instances::Extent::All).replace("  resources {", zoned);
+    instance(text)
+}
+
 /// Where few replicas serve loads by rules, trials of a few nodes lead nowhere: a program knows all of them.
 #[test]
 fn loads_in_two_zones_each_are_placed_near_the_least() {
-    let zoned = "  placement {\n    spread {\n      over = \"zone\"\n      min = 2\n    }\n  }\n  resources {";
-    let text = instances::loads(5, 1, instances::Extent::All).replace("  resources {", zoned);
-    let problem = instance(text);
+    let problem = zoned_loads();
     let placement = solve(&problem).expect("it can be placed");
     check(&problem, &placement).expect("it is sound");
     assert!(placement.proof.gap < 0.015, "{:?}", placement.proof);
@@ -336,9 +340,7 @@ fn few_workloads_stay_until_something_draws_them() {
 
 #[test]
 fn few_loads_far_apart_that_run_stay_where_they_are() {
-    let zoned = "  placement {\n    spread {\n      over = \"zone\"\n      min = 2\n    }\n  }\n  resources {";
-    let text = instances::loads(5, 1, instances::Extent::All).replace("  resources {", zoned);
-    runs(&mut instance(text));
+    runs(&mut zoned_loads());
 }
 
 /// Neither all that may stay does, nor all that would be elsewhere if it were made afresh moves.
